@@ -1,0 +1,122 @@
+"""The error tree and the public exit codes.
+
+Library code raises these; only `clipcli.app` turns one into a line on stderr and an exit status.
+
+    ClipError                     1   unexpected error
+    ├── UsageError                2   the command line or an option makes no sense
+    ├── InputError                3   inputs newly skipped in this run, or none could be read
+    │   └── ImageError            3   one picture that cannot be decoded (caught and listed by indexing)
+    ├── NotFoundError             4   no such file, model, root or library
+    ├── LibraryLockedError        5   another process is writing to the library
+    ├── LibraryDamagedError       6   the library file is damaged, foreign or newer than this program
+    ├── NoSpaceError              7   out of disk space
+    ├── ModelError                8   a model bundle is damaged, or its parity failed
+    ├── NetworkError              9   the network is needed but unreachable or forbidden
+    ├── MissingExtraError        10   an optional part is not installed
+    ├── DeviceError              11   the device asked for cannot be used
+    └── DataError                12   the data is unfit to train on
+
+0 is success, an empty result included; 130 is Ctrl-C and 143 is SIGTERM. A fatal code outranks 3.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ClipError",
+    "DataError",
+    "DeviceError",
+    "ImageError",
+    "InputError",
+    "LibraryDamagedError",
+    "LibraryLockedError",
+    "MissingExtraError",
+    "ModelError",
+    "NetworkError",
+    "NoSpaceError",
+    "NotFoundError",
+    "UsageError",
+]
+
+
+class ClipError(Exception):
+    """Anything that ends a command. `str(error)` is one line: what, where, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(ClipError):
+    """The command line or an option makes no sense."""
+
+    exit_code = 2
+
+
+class InputError(ClipError):
+    """Inputs were newly skipped in this run, or none could be read."""
+
+    exit_code = 3
+
+
+class ImageError(InputError):
+    """One picture cannot be decoded. `reason` is a short stable word, for listing and counting."""
+
+    def __init__(self, message: str, *, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NotFoundError(ClipError):
+    """No such file, model, root or library."""
+
+    exit_code = 4
+
+
+class LibraryLockedError(ClipError):
+    """Another process is writing to the library."""
+
+    exit_code = 5
+
+
+class LibraryDamagedError(ClipError):
+    """The library file is damaged, foreign, or written by a newer version."""
+
+    exit_code = 6
+
+
+class NoSpaceError(ClipError):
+    """Out of disk space."""
+
+    exit_code = 7
+
+
+class ModelError(ClipError):
+    """A model bundle is damaged, or the parity of a variant is too poor to use."""
+
+    exit_code = 8
+
+
+class NetworkError(ClipError):
+    """The network is needed but unreachable or forbidden (`--offline`)."""
+
+    exit_code = 9
+
+
+class MissingExtraError(ClipError):
+    """An optional part is not installed; the message names it and the pip line."""
+
+    exit_code = 10
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'clipcli[{extra}]'")
+        self.extra = extra
+
+
+class DeviceError(ClipError):
+    """The device asked for cannot be used."""
+
+    exit_code = 11
+
+
+class DataError(ClipError):
+    """The data is unfit to train on."""
+
+    exit_code = 12

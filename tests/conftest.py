@@ -1,0 +1,78 @@
+"""What every test gets: a home of its own, quiet surroundings, and pictures made on the spot.
+
+Nothing a test does may touch the data, cache or configuration of the person who runs it, so every test (and every
+command it starts) sees an empty home below its own temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Two workers on two cores: native thread pools that each take the whole machine only get in one another's way.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+# `derandomize`: the same examples on every machine, so that a red run is red again. `thorough` is for a hunt by hand:
+# pytest --hypothesis-profile thorough
+settings.register_profile(
+    "default",
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile("default")
+
+_FORGOTTEN = ("CLIP_DB", "CLIP_MODELS", "CLIP_OFFLINE", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder, for this test and the commands it starts."""
+    folder = tmp_path_factory.mktemp("home")
+    for name in _FORGOTTEN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("USERPROFILE", str(folder))
+    monkeypatch.setenv("LOCALAPPDATA", str(folder / "AppData" / "Local"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    return folder
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Callable[..., Path]:
+    """`photo_folder("name", count=3, seed=0)`: a folder below the test's own with that many small different JPEGs."""
+
+    def make(name: str = "photos", *, count: int = 3, seed: int = 0, size: tuple[int, int] = (48, 36)) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        generator = np.random.default_rng(seed)
+        for number in range(count):
+            # Large flat patches survive JPEG, so that two pictures stay as different as they were drawn.
+            patches = generator.integers(0, 256, size=(3, 4, 3), dtype=np.uint8)
+            image = Image.fromarray(patches).resize(size, Image.Resampling.NEAREST)
+            image.save(folder / f"{number:03d}.jpg", quality=90)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own folder as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path

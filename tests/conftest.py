@@ -7,8 +7,11 @@ command it starts) sees an empty home below its own temporary folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Two workers on two cores: native thread pools that each take the whole machine only get in one another's way.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -72,7 +75,12 @@ def photo_folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The test's own folder as the working directory."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
+def run_clip(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_clip("search", "red")`: the installed command in a process of its own, in the test's folder."""
+
+    def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("cwd", tmp_path)
+        command = [sys.executable, "-m", "clipcli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+    return run

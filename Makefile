@@ -1,0 +1,54 @@
+# Every target makes .venv when there is none, and brings it up to date when pyproject.toml or constraints.txt changed.
+#
+#   make demo    index example photographs, search and classify them, draw a picture (needs no PyTorch)
+#   make test    the whole test suite with coverage
+#   make lint    ruff, and mypy strict on all three packages
+#   make bench   measure this machine and write docs/benchmarks.md
+#   make docs    write docs/cli.md anew from --help
+#
+# PYTHON=python3.12 picks the interpreter; PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like work as pip knows them.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+DEMO_FOLDER ?= demo-output
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: demo test lint bench docs clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.demo-ready
+	$(BIN)/clip demo --out $(DEMO_FOLDER)
+
+test: $(VENV)/.dev-ready
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --cov --cov-report=term
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev-ready
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.dev-ready
+	$(BIN)/python docs/write_cli.py
+
+clean:
+	rm -rf $(VENV) $(DEMO_FOLDER) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# One environment that grows: what the demo needs is a part of what development needs. An interrupted installation
+# leaves no stamp, so the next run goes on with it.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo-ready: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV)"
+	$(INSTALL) '.[demo]'
+	@touch $@
+
+$(VENV)/.dev-ready: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what development needs into $(VENV), PyTorch included"
+	$(INSTALL) '.[dev]'
+	@touch $(VENV)/.demo-ready $@

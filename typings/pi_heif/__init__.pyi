@@ -1,0 +1,3 @@
+__version__: str
+
+def register_heif_opener(*, thumbnails: bool = True, **options: bool | int) -> None: ...

@@ -1,8 +1,8 @@
 """A complete small model without torch, for tests: it knows colours.
 
-Its image tower averages the picture over a 4 x 4 grid; its text tower adds up word vectors. The words of `COLOURS` point
-where pictures of that colour point, so that a search for "red" really finds the red picture; everything else is a
-little random noise, different for every seed.
+Its image tower averages the picture over a 4 x 4 grid; its text tower adds up word vectors. The words of `COLOURS`
+point where pictures of that colour point, so that a search for "red" really finds the red picture; everything else is
+a little random noise, different for every seed.
 """
 
 from __future__ import annotations

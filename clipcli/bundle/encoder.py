@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.sessions import open_session
+from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
 from clipcli.bundle.spec import ModelSpec, Variant, read_spec
 from clipcli.bundle.stamps import check_stamps
 from clipcli.bundle.tokenizer import Tokenizer
@@ -29,7 +29,7 @@ _TEXTS_AT_ONCE = 256
 
 
 class Model:
-    """A loaded bundle. The towers are separate sessions, opened at first use: a text search never loads the image tower."""
+    """A loaded bundle. Each tower is a session opened at its first use: a text search never loads the image tower."""
 
     def __init__(self, folder: Path, spec: ModelSpec, variant: Variant, *, device: str, threads: int | None) -> None:
         self.folder = folder
@@ -110,11 +110,9 @@ class Model:
     ) -> NDArray[np.float32]:
         try:
             (vectors,) = session.run(["embedding"], {given: batch})
-        except Exception as error:  # the runtime's exceptions have no common base below Exception
-            reason = str(error).strip().splitlines()[0]
-            raise (DeviceError if self._device == "cuda" else ModelError)(
-                f"{tower} tower of {self.name}: {reason}"
-            ) from None
+        except RUNTIME_ERRORS as error:
+            kind = DeviceError if self._device == "cuda" else ModelError
+            raise kind(f"{tower} tower of {self.name}: {first_line(error)}") from error
         vectors = np.asarray(vectors, dtype=np.float32)  # (B, D)
         if vectors.shape != (len(batch), self.spec.embedding_dim) or not np.isfinite(vectors).all():
             raise ModelError(f"{tower} tower of {self.name}: gave no usable vectors (shape {vectors.shape})")
@@ -125,10 +123,8 @@ class Model:
             if tower not in self._sessions:
                 name = self.variant.image if tower == "image" else self.variant.text
                 # A second tower goes where the first one went, so that `device` stays true for both.
-                session, device = open_session(
-                    self.folder / name, device=self._device or self._wanted, threads=self._threads
-                )
-                self._device = device
+                wanted = self._device or self._wanted
+                session, self._device = open_session(self.folder / name, device=wanted, threads=self._threads)
                 self._sessions[tower] = session
             return self._sessions[tower]
 

@@ -38,7 +38,7 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     """Upright RGB in, S x S RGB out: the reference CLIP transform, pixel for pixel.
 
     `Resize(size, bicubic)` then `CenterCrop(size)` of torchvision on a PIL image: the crop starts at
-    `int(round((length - size) / 2))`, with Python's rounding of halves to even.
+    `round((length - size) / 2)`, Python's rounding, which takes halves to even.
     """
     size = spec.image_size
     method = _FILTERS[spec.interpolation]
@@ -47,7 +47,7 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     if spec.resize == "squash":
         return image.resize((size, size), method)
     width, height = resized_shape(image.width, image.height, size)
-    left, top = int(round((width - size) / 2)), int(round((height - size) / 2))
+    left, top = round((width - size) / 2), round((height - size) / 2)
     if width * height > _RIBBON * size * size:
         across, down = image.width / width, image.height / height
         kept = (left * across, top * down, (left + size) * across, (top + size) * down)
@@ -61,7 +61,7 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
 
 @lru_cache(maxsize=8)
 def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """What each of the 256 levels of each channel becomes, (3, 256), in the reference's own order of float32 operations."""
+    """What each of the 256 levels of each channel becomes, (3, 256), in the reference's order of float32 operations."""
     level = np.arange(256, dtype=np.float32) / np.float32(255)
     return np.stack([(level - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)])
 

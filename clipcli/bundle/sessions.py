@@ -8,18 +8,89 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import onnxruntime as runtime
+from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from clipcli.errors import DeviceError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession, SessionOptions
 
-__all__ = ["DEVICES", "open_session"]
+__all__ = ["DEVICES", "RUNTIME_ERRORS", "first_line", "open_session"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_FATAL_ONLY = 4  # ONNX Runtime's severities run from 0 (verbose) to 4 (fatal); its errors reach us as exceptions anyway
+# What a session raises; these have no common base below Exception.
+RUNTIME_ERRORS = (
+    native.EPFail,
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.InvalidProtobuf,
+    native.NoModel,
+    native.NoSuchFile,
+    native.NotImplemented,
+    native.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+
+# Severities run from 0 (verbose) to 4 (fatal). Errors reach us as exceptions; the rest is noise on a person's terminal.
+_FATAL_ONLY = 4
+
+
+def open_session(path: Path, *, device: str = "auto", threads: int | None = None) -> tuple[InferenceSession, str]:
+    """A session and the device it runs on, "cpu" or "cuda".
+
+    `auto` takes CUDA where it works, else the CPU.
+
+    Raises:
+        DeviceError: `cuda` was asked for, and ONNX Runtime would have fallen back to the CPU.
+        ModelError: the graph cannot be loaded.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"unknown device {device!r}: one of {', '.join(DEVICES)}")
+    runtime.set_default_logger_severity(_FATAL_ONLY)
+    options = _options(threads)
+    offered = "CUDAExecutionProvider" in runtime.get_available_providers()
+    if device == "cuda" and not offered:
+        raise DeviceError("CUDA cannot be used: this ONNX Runtime is built without it (pip install onnxruntime-gpu)")
+    if device == "cpu" or not offered or (device == "auto" and not _driver_present()):
+        return _open(path, options, ["CPUExecutionProvider"]), "cpu"
+    _preload_cuda()
+    session = _open(path, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    # The list of available providers promises CUDA that will not load; only the session knows.
+    if session.get_providers()[0] == "CUDAExecutionProvider":
+        return session, "cuda"
+    if device == "cuda":
+        raise DeviceError(f"CUDA cannot be used: {_why_no_cuda()}")
+    return session, "cpu"
+
+
+def first_line(error: BaseException) -> str:
+    """The runtime's messages run over many lines; a person needs the first."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _options(threads: int | None) -> SessionOptions:
+    options = runtime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.inter_op_num_threads = 1  # a tower is a chain of operators: nothing in it can run side by side
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"threads must be at least 1, not {threads}")
+        options.intra_op_num_threads = threads
+    return options
+
+
+def _open(path: Path, options: SessionOptions, providers: list[str]) -> InferenceSession:
+    try:
+        return runtime.InferenceSession(os.fspath(path), sess_options=options, providers=providers)
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
 
 
 def _driver_present() -> bool:
@@ -31,62 +102,20 @@ def _driver_present() -> bool:
     return True
 
 
-def _runtime() -> Any:
-    """The onnxruntime module, silenced: it greets machines without a GPU with warnings on stderr."""
-    import onnxruntime as runtime
-
-    runtime.set_default_logger_severity(_FATAL_ONLY)
-    return runtime
-
-
-def _options(runtime: Any, threads: int | None) -> onnxruntime.SessionOptions:
-    options = runtime.SessionOptions()
-    options.log_severity_level = _FATAL_ONLY
-    if threads is not None:
-        if threads < 1:
-            raise UsageError("threads must be at least 1")
-        options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1  # the towers are chains of operators: there is nothing to run side by side
-    return options
+def _preload_cuda() -> None:
+    """Load the CUDA libraries that pip installed, where it did; ONNX Runtime prints what it does not find."""
+    silence = io.StringIO()
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), contextlib.suppress(OSError):
+        runtime.preload_dlls()
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-def _open(runtime: Any, path: Path, options: Any, providers: list[str]) -> onnxruntime.InferenceSession:
+def _why_no_cuda() -> str:
+    """The reason that ONNX Runtime only writes to its log: no driver, or the first CUDA library that is missing."""
+    if not _driver_present():
+        return "no NVIDIA driver is installed"
+    library = Path(runtime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
     try:
-        return runtime.InferenceSession(os.fspath(path), sess_options=options, providers=providers)
-    except Exception as error:  # the runtime's exceptions have no common base below Exception
-        raise ModelError(f"ONNX Runtime cannot load {path}: {_first_line(error)}") from None
-
-
-def open_session(path: Path, *, device: str, threads: int | None) -> tuple[onnxruntime.InferenceSession, str]:
-    """A session and the device it runs on, "cpu" or "cuda".
-
-    `auto` takes CUDA where it works; an explicit `cuda` that ONNX Runtime silently replaces by the CPU raises
-    DeviceError. Raises ModelError for a graph that cannot be loaded.
-    """
-    if device not in DEVICES:
-        raise UsageError(f"unknown device {device!r}: one of {', '.join(DEVICES)}")
-    runtime = _runtime()
-    options = _options(runtime, threads)
-    offered = "CUDAExecutionProvider" in runtime.get_available_providers()
-    if device == "cuda" and not offered:
-        raise DeviceError("no CUDA here: this ONNX Runtime is built without it (pip install onnxruntime-gpu)")
-    if device == "cpu" or not offered or (device == "auto" and not _driver_present()):
-        return _open(runtime, path, options, ["CPUExecutionProvider"]), "cpu"
-    with (
-        contextlib.suppress(Exception),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        runtime.preload_dlls()  # CUDA libraries that pip installed; it prints what it does not find
-    session = _open(runtime, path, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    # The list of available providers promises CUDA that will not load; only the session knows.
-    if session.get_providers()[0] == "CUDAExecutionProvider":
-        return session, "cuda"
-    if device == "cuda":
-        raise DeviceError("CUDA cannot be used: ONNX Runtime fell back to the CPU (driver or CUDA libraries missing)")
-    return session, "cpu"
+        ctypes.CDLL(os.fspath(library))
+    except OSError as error:
+        return f"{first_line(error)} (pip install 'clipcli[cuda]' brings CUDA's libraries)"
+    return "ONNX Runtime fell back to the CPU (no GPU it can use)"

@@ -62,10 +62,12 @@ def _is_count(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
-    """How a picture becomes pixels. `shortest` resizes the shorter side and crops the centre; `squash` ignores the shape."""
+    """How a picture becomes pixels."""
 
     image_size: int  # pixels, both sides
-    resize: str = "shortest"
+    resize: str = (
+        "shortest"  # the shorter side, then the centre is cropped; "squash" makes it square whatever its shape
+    )
     interpolation: str = "bicubic"
     mean: tuple[float, float, float]  # of red, green, blue in 0..1
     std: tuple[float, float, float]
@@ -131,7 +133,7 @@ class ModelSpec:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        _require(self.format == FORMAT, f"format {self.format!r} is not known to this version (it knows {FORMAT})")
+        _require(self.format == FORMAT, f"format {self.format!r} is unknown to this version (it knows {FORMAT})")
         for name in ("name", "architecture", "activation", "licence"):
             value = getattr(self, name)
             _require(isinstance(value, str) and value != "", f"{name} must be a text")
@@ -149,18 +151,14 @@ class ModelSpec:
         _require(len(precisions) > 0, "variants must not be empty")
         _require(len(set(precisions)) == len(precisions), "variants must differ in precision")
         _require(self.default_precision in precisions, "default_precision must be one of the variants")
-        _require(
-            isinstance(self.identity, str) and _HEX.fullmatch(self.identity) is not None,
-            "identity must be 64 hex digits",
-        )
+        good = isinstance(self.identity, str) and _HEX.fullmatch(self.identity) is not None
+        _require(good, "identity must be 64 hex digits")
         for name, facts in self.files.items():
             _require_plain(name)
             good = isinstance(facts, Mapping) and _HEX.fullmatch(str(facts.get("sha256"))) is not None
             size = facts.get("bytes") if good else None
-            _require(
-                isinstance(size, int) and not isinstance(size, bool) and size >= 0,
-                f"files: {name} needs sha256 and bytes",
-            )
+            good = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+            _require(good, f"files: {name} needs sha256 and bytes")
 
     def variant(self, precision: str) -> Variant:
         """The variant of this precision; `auto` is the model's own default. Raises NotFoundError."""

@@ -63,10 +63,9 @@ def _check_size(folder: Path, spec: ModelSpec, name: str) -> None:
         size = (folder / name).stat().st_size
     except OSError:
         raise ModelError(f"model {spec.name} is damaged: {name} is missing ({folder})") from None
-    if size != spec.files[name]["bytes"]:
-        raise ModelError(
-            f"model {spec.name} is damaged: {name} has {size} bytes, not {spec.files[name]['bytes']} ({folder})"
-        )
+    recorded = spec.files[name]["bytes"]
+    if size != recorded:
+        raise ModelError(f"model {spec.name} is damaged: {name} has {size} bytes, not {recorded} ({folder})")
 
 
 def _stamp(path: Path) -> list[int]:

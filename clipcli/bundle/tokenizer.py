@@ -35,9 +35,7 @@ class Tokenizer:
         backend.no_truncation()
         markers = backend.encode("").ids
         if len(markers) != 2 or markers[0] == markers[1]:
-            raise ModelError(
-                f"{TOKENIZER_FILE}: an empty text must give a start and an end marker, not {len(markers)} tokens"
-            )
+            raise ModelError(f"{TOKENIZER_FILE}: an empty text must give a start and an end marker, not {markers}")
         self._backend = backend
         self.context_length = context_length
         self.start_id, self.end_id = int(markers[0]), int(markers[1])
@@ -57,7 +55,7 @@ class Tokenizer:
         try:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception for every fault in the file
-            raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+            raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
         return cls(backend, context_length)
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:

@@ -1,0 +1,57 @@
+"""The error tree: complete in `__all__`, drawn truly in its docstring, one public number per meaning."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from clipcli import errors
+
+CLASSES = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == errors.__name__
+]
+
+
+def test_all_names_every_error() -> None:
+    assert sorted(errors.__all__) == sorted(error.__name__ for error in CLASSES)
+    assert errors.__all__ == sorted(errors.__all__)
+
+
+def test_every_error_is_a_clip_error() -> None:
+    assert all(issubclass(error, errors.ClipError) for error in CLASSES)
+
+
+def drawn() -> dict[str, tuple[int, int, str]]:
+    """Name -> (depth, exit code, meaning), from the drawing in the docstring."""
+    found = {}
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"^( {4}[│ ├└─]*)(\w+Error) +(\d+) +(\S.*)$", line)
+        if match:
+            indent, name, code, meaning = match.groups()
+            found[name] = ((len(indent) - 4) // 4, int(code), meaning)
+    return found
+
+
+def test_the_drawing_shows_every_error_with_its_code() -> None:
+    assert {name: code for name, (_, code, _) in drawn().items()} == {e.__name__: e.exit_code for e in CLASSES}
+
+
+@pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)
+def test_the_drawing_shows_the_descent(error: type[errors.ClipError]) -> None:
+    depth = len(error.__mro__) - len(errors.ClipError.__mro__)
+    assert drawn()[error.__name__][0] == depth
+
+
+def test_codes_tell_errors_apart() -> None:
+    """Two errors share a number only where one is a kind of the other."""
+    for one in CLASSES:
+        for other in CLASSES:
+            if one.exit_code == other.exit_code:
+                assert issubclass(one, other) or issubclass(other, one)
+
+
+def test_a_missing_extra_names_its_pip_line() -> None:
+    assert "pip install 'clipcli[train]'" in str(errors.MissingExtraError("train", "clip train"))

@@ -22,7 +22,8 @@ def prototypes(
     length = np.linalg.norm(mean, axis=1, keepdims=True)
     if not (length > 1e-12).all():
         raise ValueError("the templates of a class cancel out: its mean has no direction")
-    return (mean / length).astype(np.float32)
+    vectors: NDArray[np.float32] = (mean / length).astype(np.float32)
+    return vectors
 
 
 def top_k_accuracy(
@@ -44,7 +45,8 @@ def class_accuracies(
     right = (ranks_of_target(image_vectors, class_prototypes, labels) <= 1.0).astype(np.float64)
     count = np.bincount(labels, minlength=len(class_prototypes)).astype(np.float64)
     found = np.bincount(labels, weights=right, minlength=len(class_prototypes))
-    return np.divide(found, count, out=np.full(len(count), np.nan), where=count > 0)
+    shares: NDArray[np.float64] = np.divide(found, count, out=np.full(len(count), np.nan), where=count > 0)
+    return shares
 
 
 def mean_per_class(

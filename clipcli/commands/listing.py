@@ -1,0 +1,92 @@
+"""The commands by name: what `clip --help` and shell completion show without importing any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of the listing. `name` is the command, its module in this package, and the function in the module."""
+
+    name: str
+    summary: str
+    section: str
+
+
+EVERYDAY = "Everyday"
+MODELS = "Models and training"
+SHOW = "Look around"
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(name="embed", summary="Index folders of pictures into a library.", section=EVERYDAY),
+    Entry(name="search", summary="Find pictures by words, by a picture, or by both.", section=EVERYDAY),
+    Entry(name="classify", summary="Sort pictures by labels of your own.", section=EVERYDAY),
+    Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),
+    Entry(name="export", summary="Turn a training run into a model to use.", section=MODELS),
+    Entry(name="models", summary="List, show, verify and remove installed models.", section=MODELS),
+    Entry(name="demo", summary="See it work on a handful of photographs.", section=SHOW),
+    Entry(name="matrix", summary="Draw pictures against sentences, cosines written in.", section=SHOW),
+)
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class LateCommand(TyperCommand):
+    """A command known by name and summary; its module is imported when the command line is about to be parsed.
+
+    The context it makes belongs to the real command, so invocation, help and completion of options all see that one.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry.name, help=entry.summary, short_help=entry.summary, rich_markup_mode=None)
+        self.entry = entry
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return load(self.entry.name).make_context(info_name, args, parent=parent, **extra)
+
+
+class LateGroup(TyperGroup):
+    """The group behind `clip`: every entry is a `LateCommand`, and help lists them in sections."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {entry.name: LateCommand(entry) for entry in ENTRIES}
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is typer's
+        return [entry.name for entry in ENTRIES]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature is typer's
+        width = max(len(entry.name) for entry in ENTRIES)
+        for section in dict.fromkeys(entry.section for entry in ENTRIES):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [(entry.name.ljust(width), entry.summary) for entry in ENTRIES if entry.section == section]
+                )
+
+
+def load(name: str) -> Any:
+    """The real command: imports `clipcli.commands.NAME` and nothing of the others."""
+    module = import_module(f"clipcli.commands.{name}")
+    app = getattr(module, "app", None)
+    if not isinstance(app, typer.Typer):
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app.command(name, context_settings=CONTEXT_SETTINGS)(getattr(module, name))
+    command = typer.main.get_command(app)
+    command.name = name
+    _plain([command])
+    return command
+
+
+def _plain(commands: Sequence[Any]) -> None:
+    """Help without boxes, the same for every command and at every depth."""
+    for command in commands:
+        command.rich_markup_mode = None
+        command.context_settings = {**CONTEXT_SETTINGS, **command.context_settings}
+        _plain(list(getattr(command, "commands", {}).values()))

@@ -1,0 +1,78 @@
+"""Options that mean the same in every command, written down once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How results are written to stdout."""
+
+    table = "table"
+    json = "json"
+    ndjson = "ndjson"
+    csv = "csv"
+    tsv = "tsv"
+    paths = "paths"
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(StrEnum):
+    """Which variant of the model's graphs is used."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
+LibraryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--db",
+        metavar="FILE",
+        help="The library. Default: CLIP_DB, else the nearest .clip/library.db here or above, else your own.",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="An installed model by name, or a model folder.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option(metavar="auto|cpu|cuda", help="Where the model runs; auto takes a GPU that works.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(metavar="auto|fp32|fp16|int8", help="Which variant of the model; auto takes the model's own choice."),
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table, json, ndjson, csv, tsv or paths. Default: table; in a pipe without colour and never cut off.",
+        show_default=False,
+    ),
+]
+NullOption = Annotated[
+    bool,
+    typer.Option("-0", "--print0", help="Only the paths, each ended by a NUL byte, as they are on disk: for xargs -0."),
+]

@@ -1,0 +1,38 @@
+"""Lines for the person on stderr: warnings, hints, what was done. Results never go this way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from clipcli.render.text import printable
+
+_routes: list[Callable[[str], None]] = []
+
+
+def say(line: str) -> None:
+    """Write one line to stderr, above a progress bar where one is showing. A closed stderr is no reason to fail."""
+    safe = printable(line)
+    if _routes:
+        _routes[-1](safe)
+        return
+    try:
+        print(safe, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+@contextmanager
+def routed(route: Callable[[str], None]) -> Iterator[None]:
+    """Within, `say` hands its lines to `route`: a live display draws them without being torn."""
+    _routes.append(route)
+    try:
+        yield
+    finally:
+        _routes.remove(route)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """`1 picture`, `2 pictures`, `12,000 pictures`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

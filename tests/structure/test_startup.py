@@ -1,0 +1,137 @@
+"""Every everyday command runs where torch, onnx, the hub and the training code cannot even be found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clipcli.commands.listing import ENTRIES
+from tests.tiny_bundle import make_tiny_bundle
+
+WALLED = ("torch", "onnx", "onnxscript", "huggingface_hub", "sqlite_utils", "trainer", "export", "tensorboard")
+
+# An `except ImportError` could hide an attempt, so each one is also written to stderr.
+PROGRAM = f"""
+import os, sys
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {WALLED!r}:
+            os.write(2, f"WALL {{name}}\\n".encode())
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Wall())
+from clipcli.app import main
+main()
+"""
+
+Walled = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def walled(tmp_path: Path) -> Walled:
+    """`walled("search", "red")`: the program behind the wall, in the test's folder."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    return run
+
+
+def assert_ran(done: subprocess.CompletedProcess[str], code: int = 0) -> None:
+    assert "WALL" not in done.stderr
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize("name", ["", *(entry.name for entry in ENTRIES)])
+def test_help(name: str, walled: Walled) -> None:
+    done = walled(*filter(None, [name]), "--help")
+    assert_ran(done)
+    assert done.stdout.startswith(f"Usage: clip {name}".rstrip())
+
+
+def test_everyday_commands(walled: Walled, photo_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """One life of a library, each command in a process of its own behind the wall."""
+    photos = photo_folder("photos", count=3)
+    model = make_tiny_bundle(tmp_path / "tiny")
+    assert_ran(walled("embed", photos, "--db", "library.db", "-m", model))
+    found = walled("search", "red", "--db", "library.db", "-m", model, "--format", "paths")
+    assert_ran(found)
+    assert len(found.stdout.splitlines()) == 3
+    assert_ran(walled("search", "--like", photos / "000.jpg", "--db", "library.db", "-m", model))
+    assert_ran(walled("classify", photos / "000.jpg", "-l", "red", "-l", "blue", "-m", model))
+    assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "--out", "matrix.png"))
+
+
+def test_model_commands(walled: Walled, tmp_path: Path) -> None:
+    model = make_tiny_bundle(tmp_path / "tiny")
+    assert_ran(walled("models", "list"))
+    assert_ran(walled("models", "show", model))
+    assert_ran(walled("models", "verify", model))
+
+
+def test_the_wall_is_a_wall(walled: Walled, tmp_path: Path) -> None:
+    """`clip train` has to reach for torch; here it finds none, and names the extra that is missing."""
+    (tmp_path / "pairs.csv").write_text("image,text\na.jpg,a red thing\n", encoding="utf-8")
+    done = walled("train", "pairs.csv")
+    assert done.returncode == 10
+    assert "WALL" in done.stderr
+    assert "pip install 'clipcli[train]'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["--version"]], ids=" ".join)
+def test_help_loads_nothing_large(arguments: list[str]) -> None:
+    """Start-up is a feature: help and completion load no arrays, pictures, models or databases."""
+    large = ["numpy", "PIL", "onnxruntime", "tokenizers", "sqlite3", "rich"]
+    program = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('LOADED', [name for name in {large!r} if name in sys.modules]))\n"
+        "from clipcli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.endswith("LOADED []\n")
+
+
+def complete(line: str) -> list[str]:
+    """What the tab key offers after `line` in bash."""
+    words = line.split(" ")
+    environment = os.environ | {
+        "_CLIP_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "clipcli"], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.split()
+
+
+def test_completion_offers_the_commands() -> None:
+    assert complete("clip ") == [entry.name for entry in ENTRIES]
+    assert complete("clip se") == ["search"]
+
+
+def test_completion_offers_options_of_a_command() -> None:
+    assert "--format" in complete("clip search --f")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clipcli"],
+        env=os.environ | {"_CLIP_COMPLETE": f"source_{shell}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert f"_CLIP_COMPLETE=complete_{shell}" in done.stdout

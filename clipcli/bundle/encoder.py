@@ -1,30 +1,33 @@
 """The two towers of a bundle, run by ONNX Runtime: pixels and texts in, unit vectors out.
 
-Shapes: B batch, D embedding, H W pixels, L tokens.
+Shapes: B batch, D embedding, S image size, L tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.bundle.first_use import check_first_use
+from clipcli.bundle.probe import read_probe, tower_cosine
 from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
-from clipcli.bundle.spec import ModelSpec, Variant, read_spec
+from clipcli.bundle.spec import PROBE_FILE, TOKENIZER_FILE, ModelSpec, Variant, read_spec
 from clipcli.bundle.stamps import check_stamps
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import DeviceError, ModelError
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from onnxruntime import InferenceSession
 
 __all__ = ["Model"]
 
-_IMAGES_AT_ONCE = 64  # larger batches only cost memory: ONNX Runtime is at its peak from 8
+# Larger batches are run in parts: they would only cost memory, ONNX Runtime is at its peak from about 8 pictures.
+_IMAGES_AT_ONCE = 64
 _TEXTS_AT_ONCE = 256
 
 
@@ -37,17 +40,21 @@ class Model:
         self.variant = variant
         self._wanted = device
         self._threads = threads
-        self._lock = Lock()
-        self._sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self._lock = RLock()
+        self._sessions: dict[str, InferenceSession] = {}
         self._device: str | None = None
         self._tokenizer: Tokenizer | None = None
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto", precision: str = "auto", threads: int | None = None) -> Model:
-        """The bundle in `folder`. Raises NotFoundError, ModelError; DeviceError when a tower is first used."""
+        """The bundle in `folder`; `precision` "auto" is the model's own default.
+
+        Raises NotFoundError where there is no such model or variant, ModelError where it is damaged. DeviceError comes
+        with the first use of a tower.
+        """
         spec = read_spec(folder)
         variant = spec.variant(precision)
-        check_stamps(folder, spec, (variant.image, variant.text))
+        check_stamps(folder, spec, (variant.image, variant.text, TOKENIZER_FILE))
         return cls(folder, spec, variant, device=device, threads=threads)
 
     @property
@@ -64,7 +71,7 @@ class Model:
 
     @property
     def device(self) -> str:
-        """Where the towers really run, "cpu" or "cuda"; opens the image tower if none is open yet."""
+        """Where the towers really run, "cpu" or "cuda". Before anything was encoded this opens the image tower."""
         if self._device is None:
             self._session("image")
         assert self._device is not None
@@ -81,7 +88,8 @@ class Model:
         size = self.spec.preprocess.image_size
         if pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
             raise ValueError(f"pixels must be (B, 3, {size}, {size}), not {pixels.shape}")
-        return self._encode("image", "pixels", _parts(pixels.astype(np.float32, copy=False), _IMAGES_AT_ONCE))
+        pixels = pixels.astype(np.float32, copy=False)
+        return self._encode("image", "pixels", _parts(pixels, _IMAGES_AT_ONCE))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts -> (B, D), L2-normalised."""
@@ -89,7 +97,7 @@ class Model:
 
     def encode_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, L) -> (B, D), L2-normalised."""
-        return self._encode("text", "tokens", (self._cut(part) for part in _parts(tokens, _TEXTS_AT_ONCE)))
+        return self._encode("text", "tokens", [self._cut(part) for part in _parts(tokens, _TEXTS_AT_ONCE)])
 
     def _cut(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Without what follows the last end marker: under a causal mask the same embedding for less work."""
@@ -97,28 +105,30 @@ class Model:
             return tokens
         return np.ascontiguousarray(tokens[:, : int(self.tokenizer.lengths(tokens).max())])
 
-    def _encode(self, tower: str, given: str, parts: Iterator[NDArray[Any]]) -> NDArray[np.float32]:
-        session = self._session(tower)
-        done = [self._run(session, tower, given, part) for part in parts]
-        if not done:
+    def _encode(self, tower: str, given: str, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        if not parts:
             return np.empty((0, self.spec.embedding_dim), dtype=np.float32)
-        vectors = done[0] if len(done) == 1 else np.concatenate(done)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
+        vectors = np.concatenate([self._run(tower, given, part) for part in parts])  # (B, D)
+        lengths = np.linalg.norm(
+            vectors, axis=1, keepdims=True
+        )  # the graph normalises; its last digits are made sure of
+        return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
-    def _run(
-        self, session: onnxruntime.InferenceSession, tower: str, given: str, batch: NDArray[Any]
-    ) -> NDArray[np.float32]:
+    def _run(self, tower: str, given: str, batch: NDArray[Any]) -> NDArray[np.float32]:
+        session = self._session(tower)
         try:
-            (vectors,) = session.run(["embedding"], {given: batch})
+            (outcome,) = session.run(["embedding"], {given: batch})
         except RUNTIME_ERRORS as error:
             kind = DeviceError if self._device == "cuda" else ModelError
-            raise kind(f"{tower} tower of {self.name}: {first_line(error)}") from error
-        vectors = np.asarray(vectors, dtype=np.float32)  # (B, D)
-        if vectors.shape != (len(batch), self.spec.embedding_dim) or not np.isfinite(vectors).all():
-            raise ModelError(f"{tower} tower of {self.name}: gave no usable vectors (shape {vectors.shape})")
+            raise kind(f"the {tower} tower of {self.name} failed: {first_line(error)}") from error
+        vectors = np.asarray(outcome, dtype=np.float32)  # (B, D)
+        if vectors.shape != (len(batch), self.spec.embedding_dim):
+            raise ModelError(f"the {tower} tower of {self.name} gives {vectors.shape}, not what its model.json says")
+        if not np.isfinite(vectors).all():
+            raise ModelError(f"the {tower} tower of {self.name} gives numbers that are not finite")
         return vectors
 
-    def _session(self, tower: str) -> onnxruntime.InferenceSession:
+    def _session(self, tower: str) -> InferenceSession:
         with self._lock:
             if tower not in self._sessions:
                 name = self.variant.image if tower == "image" else self.variant.text
@@ -126,9 +136,24 @@ class Model:
                 wanted = self._device or self._wanted
                 session, self._device = open_session(self.folder / name, device=wanted, threads=self._threads)
                 self._sessions[tower] = session
+                try:
+                    self._check_first_use(tower, self._device)
+                except ModelError:
+                    del self._sessions[tower]
+                    raise
             return self._sessions[tower]
 
+    def _check_first_use(self, tower: str, device: str) -> None:
+        """A low precision is measured once on every machine; see `first_use`."""
+        if self.precision != "fp32" and PROBE_FILE in self.spec.files:
+            check_first_use(
+                self.spec,
+                self.precision,
+                tower,
+                device,
+                lambda: tower_cosine(self, read_probe(self.folder, self.spec), tower),
+            )
 
-def _parts(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+
+def _parts(rows: NDArray[Any], size: int) -> list[NDArray[Any]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

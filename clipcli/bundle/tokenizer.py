@@ -72,4 +72,4 @@ class Tokenizer:
 
     def lengths(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, L) -> (B,): tokens up to and with the first end marker, where the text tower takes its feature."""
-        return np.argmax(tokens == self.end_id, axis=1) + 1
+        return np.asarray(np.argmax(tokens == self.end_id, axis=1) + 1, dtype=np.int64)

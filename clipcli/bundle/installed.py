@@ -1,0 +1,260 @@
+"""The models on this machine: where they live, which one is meant, putting one in, taking one out.
+
+The models folder holds a bundle folder per name. One more comes with the package itself and cannot be removed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipcli.bundle.spec import MODEL_FILE, ModelSpec, read_spec, write_spec
+from clipcli.bundle.stamps import check_hashes, write_stamps
+from clipcli.errors import ClipError, NoSpaceError, NotFoundError, UsageError
+
+__all__ = [
+    "Installed",
+    "check_name",
+    "default_name",
+    "find_model",
+    "install",
+    "list_models",
+    "models_folder",
+    "remove",
+    "set_default",
+    "shipped_model",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEFAULT_FILE = ".default"
+_PARTIAL = ".part"
+_FORGOTTEN_AFTER_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installed:
+    """A line of `clip models list`. `spec` is None where the bundle is damaged, and `problem` says how."""
+
+    name: str
+    folder: Path
+    spec: ModelSpec | None
+    problem: str = ""
+    shipped: bool = False
+    default: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return 0 if self.spec is None else sum(int(facts["bytes"]) for facts in self.spec.files.values())
+
+
+def models_folder() -> Path:
+    """`CLIP_MODELS`, else the platform's data directory for programs of this person. It need not exist."""
+    chosen = os.environ.get("CLIP_MODELS")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_data_path("clip", appauthor=False) / "models"
+
+
+def shipped_model() -> Path | None:
+    """The model that comes with the package."""
+    folder = Path(__file__).resolve().parent.parent / "starter"
+    return folder if (folder / MODEL_FILE).is_file() else None
+
+
+def check_name(name: str) -> str:
+    """`name`, where it can be the name of an installed model. Raises UsageError."""
+    if _NAME.fullmatch(name) is None or name.endswith("."):
+        raise UsageError(
+            f"not a usable model name: {name!r} (letters, digits, . _ -, at most 64, no dot at either end)"
+        )
+    return name
+
+
+def find_model(name: str | None) -> Path:
+    """The bundle folder meant by `name`: an installed name, the shipped model's, or a path. None is the default model.
+
+    Raises NotFoundError.
+    """
+    if name is None:
+        return _default_model()
+    if _NAME.fullmatch(name) is not None:
+        folder = models_folder() / name
+        if (folder / MODEL_FILE).is_file():
+            return folder
+        shipped = shipped_model()
+        if shipped is not None and name == read_spec(shipped).name:
+            return shipped
+    path = Path(name).expanduser()
+    if (path / MODEL_FILE).is_file():
+        return path
+    if path.is_dir():
+        raise NotFoundError(f"no model in {path} ({MODEL_FILE} is missing)")
+    known = ", ".join(model.name for model in list_models()) or "none"
+    raise NotFoundError(f"no model is called {name!r} (installed: {known})")
+
+
+def _default_model() -> Path:
+    name = default_name()
+    if name is not None:
+        try:
+            return find_model(name)
+        except NotFoundError:
+            again = "choose another with clip models default NAME"
+            raise NotFoundError(f"the default model {name!r} is not installed any more: {again}") from None
+    shipped = shipped_model()
+    if shipped is None:
+        raise NotFoundError("no default model is chosen (clip models default NAME), and none came with this package")
+    return shipped
+
+
+def list_models() -> list[Installed]:
+    """Every installed model by name, then the shipped one; damaged ones with their problem."""
+    chosen = default_name()
+    models = [_look_at(folder, folder.name, default=folder.name == chosen) for folder in _folders()]
+    shipped = shipped_model()
+    if shipped is not None:
+        entry = _look_at(shipped, None, default=False)
+        if entry.name not in {model.name for model in models}:
+            models.append(dataclasses.replace(entry, shipped=True, default=chosen is None or chosen == entry.name))
+    return models
+
+
+def install(folder: Path, *, name: str, replace: bool = False) -> Path:
+    """Copy the bundle in `folder` into the models folder under `name`, hashes checked on the copy, by rename.
+
+    Raises UsageError where the name is taken, ModelError where the bundle is damaged, NoSpaceError.
+    """
+    check_name(name)
+    spec = read_spec(folder)
+    target = models_folder() / name
+    if target.exists() and not replace:
+        raise UsageError(
+            f"a model called {name!r} is already installed (clip models rm {name}, or choose another name)"
+        )
+    check_hashes(folder, spec)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent)
+    _check_space(target.parent, spec)
+    partial = _aside(target)
+    partial.mkdir()
+    try:
+        for file in spec.files:
+            _copy(folder / file, partial / file)
+        renamed = dataclasses.replace(spec, name=name)
+        check_hashes(partial, renamed)
+        write_spec(partial, renamed)
+        write_stamps(partial, renamed)
+        _put_in_place(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return target
+
+
+def remove(name: str) -> int:
+    """Take an installed model away and return the bytes it held. Raises NotFoundError, UsageError."""
+    check_name(name)
+    folder = models_folder() / name
+    if not folder.is_dir():
+        shipped = shipped_model()
+        if shipped is not None and read_spec(shipped).name == name:
+            raise UsageError(f"{name} came with this package and stays (clip models default chooses another)")
+        raise NotFoundError(f"no model called {name!r} is installed")
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    # Renamed first: a model half deleted must never be found under its name.
+    doomed = folder.replace(_aside(folder))
+    if default_name() == name:
+        set_default(None)
+    shutil.rmtree(doomed)
+    return held
+
+
+def default_name() -> str | None:
+    """The model chosen with `clip models default`; None is the shipped one."""
+    try:
+        name = (models_folder() / _DEFAULT_FILE).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name or None
+
+
+def set_default(name: str | None) -> None:
+    """Choose the model used where none is named; None goes back to the shipped one. Raises NotFoundError."""
+    path = models_folder() / _DEFAULT_FILE
+    if name is None:
+        path.unlink(missing_ok=True)
+        return
+    if not any(model.name == name for model in list_models()):
+        raise NotFoundError(f"no model called {name!r} is installed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}{_PARTIAL}")
+    with partial.open("w", encoding="utf-8") as out:
+        out.write(f"{name}\n")
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+
+
+def _folders() -> Iterator[Path]:
+    folder = models_folder()
+    if folder.is_dir():
+        yield from sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _look_at(folder: Path, name: str | None, *, default: bool) -> Installed:
+    try:
+        spec = read_spec(folder)
+    except ClipError as error:
+        return Installed(name=name or folder.name, folder=folder, spec=None, problem=str(error), default=default)
+    return Installed(name=name or spec.name, folder=folder, spec=spec, default=default)
+
+
+def _check_space(folder: Path, spec: ModelSpec) -> None:
+    needed = sum(int(facts["bytes"]) for facts in spec.files.values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise NoSpaceError(f"installing {spec.name} needs {needed / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free")
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as given, target.open("wb") as out:
+        shutil.copyfileobj(given, out, 1 << 20)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Rename, moving an older model of that name aside first: a folder cannot be renamed onto a full one."""
+    if not target.exists():
+        partial.replace(target)
+        return
+    older = target.replace(_aside(target))
+    try:
+        partial.replace(target)
+    except OSError:
+        older.replace(target)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _aside(target: Path) -> Path:
+    """A name beside `target` that nobody has, that no list shows, and that `_sweep` knows."""
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{_PARTIAL}")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what an installation that was killed has left behind, a day later: nobody installs for that long."""
+    for path in folder.glob(f".*{_PARTIAL}"):
+        with suppress(OSError):
+            if path.is_dir() and time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import typer
 
 from clipcli.commands.listing import CONTEXT_SETTINGS, LateGroup
 from clipcli.errors import ClipError, NoSpaceError
+from clipcli.render.notes import say, write_text
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -67,6 +69,7 @@ class ClipGroup(LateGroup):
 
 
 app = typer.Typer(
+    name="clip",
     cls=ClipGroup,
     context_settings=CONTEXT_SETTINGS,
     invoke_without_command=True,
@@ -96,10 +99,10 @@ def root(
     if version:
         import clipcli
 
-        typer.echo(f"clip {clipcli.__version__}")
+        write_text(f"clip {clipcli.__version__}\n")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        write_text(context.get_help() + "\n")
 
 
 class _State:
@@ -159,7 +162,8 @@ def report(error: Exception) -> int:
 
 def _usage_message(error: typer.TyperException) -> str:
     """typer's own complaint, and which help to look at."""
-    message = error.format_message().rstrip(". ")
+    message = " ".join(error.format_message().split()).rstrip(". ")
+    message = re.sub(r" \(Possible options: (.+)\)$", r". Did you mean \1?", message)
     if message[:1].isupper() and not message[:2].isupper():
         message = message[0].lower() + message[1:]
     context = getattr(error, "ctx", None)
@@ -167,8 +171,6 @@ def _usage_message(error: typer.TyperException) -> str:
 
 
 def _line(message: str) -> None:
-    from clipcli.render.notes import say
-
     say(f"clip: {message}")
 
 

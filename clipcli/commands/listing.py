@@ -49,7 +49,12 @@ class LateCommand(TyperCommand):
         self.entry = entry
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        return load(self.entry.name).make_context(info_name, args, parent=parent, **extra)
+        try:
+            return load(self.entry.name).make_context(info_name, args, parent=parent, **extra)
+        except typer.TyperException as error:
+            if getattr(error, "ctx", self) is None:  # some complaints of the parser do not say whose they are
+                error.ctx = typer.Context(self, info_name=info_name, parent=parent)  # type: ignore[attr-defined]
+            raise
 
 
 class LateGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""Lines for the person on stderr: warnings, hints, what was done. Results never go this way."""
+"""Lines for the person on stderr: warnings, hints, what was done; and plain text on stdout where that was asked for."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def routed(route: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _routes.remove(route)
+
+
+def write_text(text: str) -> None:
+    """Write ready text to stdout. What the stream's encoding lacks comes out as an escape, not as an error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

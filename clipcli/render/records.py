@@ -6,8 +6,6 @@ is written as UTF-8 whatever the locale says, lines end in a line feed, and path
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import sys
@@ -78,15 +76,20 @@ def _write_json(records: Iterable[Record]) -> None:
 
 def _write_rows(records: Iterable[Record], fields: Sequence[str], delimiter: str) -> None:
     """CSV as in RFC 4180, but with bare line feeds; TSV with the same quoting where a field needs it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(fields)
     terminal = _on_terminal()
+    lines = [delimiter.join(fields)]
     for record in records:
         flat = expanded(record)
         cells = ["" if flat.get(field) is None else str(flat[field]) for field in fields]
-        writer.writerow([printable(cell) for cell in cells] if terminal else cells)
-    write_bytes(text.getvalue().encode("utf-8", errors="backslashreplace"))
+        lines.append(delimiter.join(_quoted(printable(cell) if terminal else cell, delimiter) for cell in cells))
+    write_bytes("".join(line + "\n" for line in lines).encode("utf-8", errors="backslashreplace"))
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    """Quotes where the field needs them. The csv module of Python 3.11 leaves a lone carriage return bare."""
+    if any(character in cell for character in (delimiter, '"', "\n", "\r")):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 def _write_paths(records: Iterable[Record], *, end: bytes, raw: bool) -> None:

@@ -1,0 +1,54 @@
+"""Fair times: the candidates take turns, so that a machine that warms up or gets busy treats all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Times", "interleaved", "process"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Times:
+    """What repeated runs of one candidate took."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a share of the median."""
+        if len(self.seconds) < 4:
+            return (max(self.seconds) - min(self.seconds)) / 2 / self.median_s
+        first, _, third = statistics.quantiles(self.seconds, n=4)
+        return (third - first) / 2 / self.median_s
+
+
+def interleaved(candidates: Mapping[str, Callable[[], None]], *, rounds: int) -> dict[str, Times]:
+    """Each candidate once per round, in alternating order, after one round that is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        names = list(candidates) if number % 2 else list(reversed(candidates))
+        for name in names:
+            begin = time.perf_counter()
+            candidates[name]()
+            if number:
+                taken[name].append(time.perf_counter() - begin)
+    return {name: Times(seconds=tuple(seconds)) for name, seconds in taken.items()}
+
+
+def process(command: Sequence[str]) -> Callable[[], None]:
+    """The whole of a command, from starting its process to its end; a failure is an error."""
+
+    def run() -> None:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+
+    return run

@@ -84,3 +84,10 @@ def run_clip(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
     return run
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's own folder as the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,1 @@
+"""Pictures on disk: finding them, decoding them safely, and what their metadata says."""

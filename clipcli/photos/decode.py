@@ -1,0 +1,239 @@
+"""From a file to an upright RGB picture: recognised by content, bounded by its header, oriented exactly once.
+
+Whatever goes wrong with one file is an ImageError that says why in one word; nothing else comes out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from clipcli.errors import ImageError
+from clipcli.photos.colour import to_rgb
+from clipcli.photos.facts import ORIENTATION, Facts, read_facts
+from clipcli.photos.formats import HEAD_BYTES, declared_size, identify, open_with_decoder
+from clipcli.photos.rescue import without_metadata
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from PIL.ImageFile import ImageFile
+
+__all__ = ["DEFAULT_MAX_MEGAPIXELS", "TooLargeError", "decode", "file_error", "open_image"]
+
+DEFAULT_MAX_MEGAPIXELS = 150.0
+
+# Orientation of EXIF (2.32, 4.6.5.1.2) -> the name of the Pillow transposition that puts the picture upright.
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_CUT_SHORT = re.compile(r"truncat|premature|unexpected end|end of (file|stream|image)|not enough|incomplete|eof", re.I)
+_TGA_FOOTER = 26
+
+
+class TooLargeError(ImageError):
+    """More pixels than allowed, judged by the header alone."""
+
+    def __init__(self, width: int, height: int, limit: float) -> None:
+        self.megapixels = width * height / 1e6
+        super().__init__(
+            f"{width} x {height} pixels are {self.megapixels:,.0f} megapixels, more than {limit:g}", reason="too-large"
+        )
+
+
+def open_image(
+    source: Path | bytes | str, *, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, hint: int | None = None
+) -> Picture:
+    """An upright RGB picture without metadata. Raises ImageError.
+
+    `source` is a path, or the content of a file as bytes. `hint` is the side the picture will be resized to: a JPEG is
+    then decoded smaller, but to at least twice that, which the resized picture does not show.
+    """
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), b"", max_megapixels, hint, None)[0]
+    path = os.fsencode(source)
+    try:
+        with open(path, "rb") as file:
+            return _decode(file, path, max_megapixels, hint, None)[0]
+    except OSError as error:
+        raise file_error(error) from error
+
+
+def decode(
+    file: IO[bytes],
+    *,
+    name: bytes = b"",
+    mtime_ns: int = 0,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    hint: int | None = None,
+) -> tuple[Picture, Facts]:
+    """As `open_image`, from an open file, with the facts of its metadata. `mtime_ns` stands in for a missing date."""
+    picture, facts = _decode(file, name, max_megapixels, hint, mtime_ns)
+    assert facts is not None
+    return picture, facts
+
+
+def file_error(error: OSError) -> ImageError:
+    """What the operating system said about a file, as the error of one picture."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ImageError("no such file", reason="missing")
+    if isinstance(error, PermissionError):
+        return ImageError("permission denied", reason="no-permission")
+    if isinstance(error, IsADirectoryError):
+        return ImageError("a folder, not a file", reason="not-an-image")
+    return ImageError(error.strerror or str(error), reason="io-error")
+
+
+def _decode(
+    file: IO[bytes], name: bytes, max_megapixels: float, hint: int | None, mtime_ns: int | None
+) -> tuple[Picture, Facts | None]:
+    with _no_warnings():
+        image = _opened(file, name, max_megapixels)
+        width, height = image.size
+        facts = None
+        try:
+            # Pillow turns a TIFF while loading it and forgets how; of a PNG the metadata may come after the pixels.
+            early = image.format == "TIFF"
+            if early and mtime_ns is not None:
+                facts = read_facts(image, width=width, height=height, mtime_ns=mtime_ns)
+            _load(image, hint)
+            if not early and mtime_ns is not None:
+                facts = read_facts(image, width=width, height=height, mtime_ns=mtime_ns)
+            return _upright(image), facts
+        except MemoryError as error:
+            raise ImageError("not enough memory for its pixels", reason="out-of-memory") from error
+        except ImageError:
+            raise
+        except Exception as error:  # decoders raise anything on a damaged file
+            raise _damage(error) from error
+
+
+def _opened(file: IO[bytes], name: bytes, max_megapixels: float) -> ImageFile:
+    """The picture with its header read and its size judged, no pixel decoded yet."""
+    head = file.read(HEAD_BYTES)
+    if not head:
+        raise ImageError("the file is empty", reason="empty")
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _TGA_FOOTER))
+    format = identify(head, tail=file.read(_TGA_FOOTER), name=name)
+    if format is None:
+        raise ImageError("not a picture in a format this program reads", reason="not-an-image")
+    _judge(declared_size(format, head), max_megapixels)
+    file.seek(0)
+    try:
+        image = open_with_decoder(format, file)
+    except MemoryError as error:
+        raise ImageError("not enough memory for its header", reason="out-of-memory") from error
+    except Exception as error:
+        if format == "TGA":  # its name was all that spoke for it
+            raise ImageError("not a picture in a format this program reads", reason="not-an-image") from error
+        image = _rescued(format, file, error)
+    _judge(image.size, max_megapixels)
+    return image
+
+
+def _rescued(format: str, file: IO[bytes], error: Exception) -> ImageFile:
+    """The picture opened without its metadata, where that is what the decoder stumbled over; else the error."""
+    file.seek(0)
+    bare = without_metadata(format, file.read())
+    if bare is not None:
+        try:
+            return open_with_decoder(format, io.BytesIO(bare))
+        except Exception:  # noqa: BLE001 - the first complaint is the one to show
+            raise _damage(error) from error
+    raise _damage(error) from error
+
+
+def _judge(size: tuple[int, int] | None, max_megapixels: float) -> None:
+    if size is None:
+        return
+    width, height = size
+    if width <= 0 or height <= 0:
+        raise ImageError(f"a picture of {width} x {height} pixels", reason="damaged")
+    if width * height > max_megapixels * 1e6:
+        raise TooLargeError(width, height, max_megapixels)
+
+
+def _load(image: ImageFile, hint: int | None) -> None:
+    """Decode the pixels in place."""
+    if hint and image.format == "JPEG":
+        image.draft(None, (2 * hint, 2 * hint))
+    try:
+        image.load()
+    except (OSError, MemoryError):
+        raise
+    except Exception:
+        # Pillow reads a TIFF's metadata once its pixels are there, and trips over what is broken; a second call finds
+        # the pixels, or raises again when there are none.
+        if image.format != "TIFF" or image.tile:
+            raise
+        image.load()
+
+
+def _upright(image: ImageFile) -> Picture:
+    """RGB, turned as its metadata says, in an object that carries no metadata, so that nobody can turn it again."""
+    from PIL import Image
+
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken metadata never costs the picture
+        turn = None
+    picture = to_rgb(image)
+    if turn is not None:
+        picture = picture.transpose(Image.Transpose[turn])
+    elif picture is image:
+        picture = picture.copy()
+    picture.info = {}
+    return picture
+
+
+def _damage(error: Exception) -> ImageError:
+    """A decoder's exception as one line and one word."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, EOFError) or _CUT_SHORT.search(text):
+        return ImageError(f"the file is cut short ({text})", reason="truncated")
+    return ImageError(f"cannot be decoded ({text})", reason="damaged")
+
+
+class _Warnings:
+    """Pillow warns about odd metadata; while any picture is being decoded, in any thread, such warnings are dropped.
+
+    `warnings.catch_warnings` is not safe between threads, so the first one in and the last one out use it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught: warnings.catch_warnings[None] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0 and self._caught is not None:
+                    self._caught.__exit__(None, None, None)
+                    self._caught = None
+
+
+_no_warnings = _Warnings()

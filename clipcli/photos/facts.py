@@ -1,0 +1,194 @@
+"""What a picture's metadata says: when, with what, where. Each fact by itself; a broken one is left out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+__all__ = ["ORIENTATION", "Facts", "read_facts"]
+
+# Tags of EXIF 2.32: table 4 (TIFF), tables 7 and 8 (Exif), table 15 (GPS).
+ORIENTATION = 0x0112
+_MAKE, _MODEL, _DATE_TIME = 0x010F, 0x0110, 0x0132
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_DATE_ORIGINAL, _DATE_DIGITIZED = 0x9003, 0x9004
+_OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
+_LENS_MAKE, _LENS_MODEL = 0xA433, 0xA434
+_LATITUDE_REF, _LATITUDE, _LONGITUDE_REF, _LONGITUDE = 1, 2, 3, 4
+
+_DATE = re.compile(r"(\d{4})[:\-/.](\d{1,2})[:\-/.](\d{1,2})(?:[ T]+(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?)?")
+_ZONE = re.compile(r"([+-])(\d{2}):?(\d{2})|Z")
+_XMP_DATES = re.compile(
+    rb"(?:exif:DateTimeOriginal|photoshop:DateCreated|xmp:CreateDate)\s*(?:=\s*[\"']|>\s*)([^\"'<]{4,40})"
+)
+_EARLIEST_YEAR, _LATEST_YEAR = 1826, 2100  # the oldest surviving photograph; beyond the latest a clock is wrong
+_MAX_TEXT = 120
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """`width` and `height` as seen upright. `taken_at` is ISO 8601, with a zone only where one is known.
+
+    `taken_from` says whether the date is the metadata's ("exif", "xmp") or the file's ("file").
+    """
+
+    width: int
+    height: int
+    format: str
+    orientation: int = 1
+    taken_at: str | None = None
+    taken_from: str | None = None
+    camera: str | None = None
+    lens: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"a picture of {self.width} x {self.height} pixels")
+        if self.orientation not in range(1, 9):
+            raise ValueError(f"orientation {self.orientation} is not one of 1 to 8")
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude come together")
+        if (self.taken_at is None) != (self.taken_from is None):
+            raise ValueError("a date has an origin")
+
+
+def read_facts(image: ImageFile, *, width: int, height: int, mtime_ns: int) -> Facts:
+    """The facts of an opened picture whose header gave `width` x `height`; `mtime_ns` 0 means the file's is unknown."""
+    main: Mapping[int, Any] = _or_else({}, image.getexif)
+    exif: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_EXIF_IFD))
+    gps: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_GPS_IFD))
+    # pi-heif turns the picture itself and keeps what the file said under a name of its own.
+    said = image.info.get("original_orientation") or _or_else(1, lambda: main.get(ORIENTATION, 1))
+    orientation = said if isinstance(said, int) and said in range(1, 9) else 1
+    if orientation >= 5 and "original_orientation" not in image.info:
+        width, height = height, width
+    taken_at, taken_from = _taken(image, main, exif, mtime_ns)
+    place = _or_else(None, lambda: _place(gps))
+    return Facts(
+        width=width,
+        height=height,
+        format=image.format or "unknown",
+        orientation=orientation,
+        taken_at=taken_at,
+        taken_from=taken_from,
+        camera=_or_else(None, lambda: _maker_and_model(main.get(_MAKE), main.get(_MODEL))),
+        lens=_or_else(None, lambda: _maker_and_model(exif.get(_LENS_MAKE), exif.get(_LENS_MODEL))),
+        latitude=place[0] if place else None,
+        longitude=place[1] if place else None,
+    )
+
+
+def _or_else(default: _T, read: Callable[[], _T]) -> _T:
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - metadata raises anything; one broken tag costs that tag only
+        return default
+
+
+def _taken(
+    image: ImageFile, main: Mapping[int, Any], exif: Mapping[int, Any], mtime_ns: int
+) -> tuple[str | None, str | None]:
+    for tags, date, offset in (
+        (exif, _DATE_ORIGINAL, _OFFSET_ORIGINAL),
+        (exif, _DATE_DIGITIZED, _OFFSET_DIGITIZED),
+        (main, _DATE_TIME, _OFFSET),
+    ):
+        found = _or_else(None, lambda tags=tags, date=date: parse_date(_text(tags.get(date))))  # type: ignore[misc]
+        if found:
+            zone = _or_else(None, lambda offset=offset: _zone(_text(exif.get(offset))))  # type: ignore[misc]
+            return found if found.endswith("Z") or _ZONE.search(found[19:]) else found + (zone or ""), "exif"
+    found = _or_else(None, lambda: _xmp_date(image))
+    if found:
+        return found, "xmp"
+    if mtime_ns:
+        moment = _or_else(None, lambda: datetime.fromtimestamp(mtime_ns // 1_000_000_000, UTC))
+        if moment:
+            return moment.strftime("%Y-%m-%dT%H:%M:%SZ"), "file"
+    return None, None
+
+
+def parse_date(text: str | None) -> str | None:
+    """`2021:07:04 12:30:05`, and the ways cameras and programs get it slightly wrong, as ISO 8601; None if no date."""
+    match = _DATE.match(text or "")
+    if not text or match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
+    if not _EARLIEST_YEAR <= year <= _LATEST_YEAR:
+        return None
+    try:
+        moment = datetime(year, month, day, hour, minute, min(second, 59))  # a leap second is written as 60
+    except ValueError:
+        return None
+    return moment.isoformat(timespec="seconds") + (_zone(text[match.end() :]) or "")
+
+
+def _zone(text: str | None) -> str | None:
+    match = _ZONE.search(text or "")
+    if match is None:
+        return None
+    if match.group() == "Z":
+        return "Z"
+    sign, hours, minutes = match.groups()
+    return f"{sign}{hours}:{minutes}" if int(hours) <= 14 and int(minutes) < 60 else None
+
+
+def _xmp_date(image: ImageFile) -> str | None:
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    data = packet.encode("utf-8", "replace") if isinstance(packet, str) else bytes(packet)
+    for match in _XMP_DATES.finditer(data):
+        found = parse_date(match.group(1).decode("utf-8", "replace").strip())
+        if found:
+            return found
+    return None
+
+
+def _text(value: object) -> str | None:
+    """A tag's text without the padding cameras add; None when there is nothing in it."""
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return None
+    kept = "".join(character if character.isprintable() else " " for character in value.split("\0")[0])
+    return " ".join(kept.split())[:_MAX_TEXT] or None
+
+
+def _maker_and_model(make: object, model: object) -> str | None:
+    """`Canon EOS 5D`, not `Canon Canon EOS 5D`; `NIKON D90`, not `NIKON CORPORATION NIKON D90`."""
+    maker, name = _text(make), _text(model)
+    if not maker or not name:
+        return name or maker
+    return name if name.lower().startswith(maker.lower().split()[0]) else f"{maker} {name}"
+
+
+def _place(gps: Mapping[int, Any]) -> tuple[float, float] | None:
+    """Degrees, north and east positive. Exactly 0, 0 is what a receiver without a fix writes."""
+    latitude = _degrees(gps.get(_LATITUDE), _text(gps.get(_LATITUDE_REF)), "S", 90)
+    longitude = _degrees(gps.get(_LONGITUDE), _text(gps.get(_LONGITUDE_REF)), "W", 180)
+    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
+        return None
+    return latitude, longitude
+
+
+def _degrees(parts: Any, reference: str | None, negative: str, limit: int) -> float | None:
+    """Degrees, minutes and seconds (or fewer of them) as one number; None when out of range or divided by zero."""
+    values = [float(part) for part in (parts if isinstance(parts, tuple | list) else (parts,))]
+    if not 1 <= len(values) <= 3 or not all(math.isfinite(value) for value in values):
+        return None
+    degrees = float(sum(abs(value) / 60.0**place for place, value in enumerate(values)))
+    if degrees > limit:
+        return None
+    minus = (reference or "").upper().startswith(negative) or values[0] < 0
+    return round(-degrees if minus else degrees, 7)

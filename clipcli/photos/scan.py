@@ -1,0 +1,173 @@
+"""Walking folders: every file that may be a picture, once, with its size and time; what cannot be listed, with why.
+
+Paths are bytes throughout, since that is what a file name is. Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+
+from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, identify
+
+__all__ = ["FoundFile", "UnreadableFolder", "found_file", "looks_like_picture", "walk"]
+
+# Folders that hold copies, thumbnails or a program's own files. Hidden ones are left out as well.
+_NOISE = frozenset(
+    (
+        b"@eaDir",
+        b"#recycle",
+        b"node_modules",
+        b"__pycache__",
+        b"System Volume Information",
+        b"$RECYCLE.BIN",
+        b"lost+found",
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundFile:
+    """A regular file below the walked folder. `path` is relative to it, with `/` between its parts.
+
+    `named_picture` is whether its name says that it is a picture; otherwise only its content can tell.
+    """
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    named_picture: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnreadableFolder:
+    """A folder that could not be listed. `path` is relative to the walked folder, empty for that folder itself."""
+
+    path: bytes
+    reason: str
+    detail: str
+
+
+def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFile | UnreadableFolder]:
+    """Every candidate below `top`, folder by folder in the order of their names.
+
+    Hidden files and folders are left out, and so are the folders in `leave_out` (absolute paths). A symbolic link is
+    followed when it leads out of `top` to something not seen before: what lies inside is met in its own place, and a
+    folder around `top` would lead back to it.
+    """
+    inside = os.path.realpath(top).rstrip(b"/") + b"/"
+    links: list[tuple[bytes, os.DirEntry[bytes]]] = []
+    yield from _walk(top, b"", links, leave_out)
+    seen: set[tuple[int, int]] = set()
+    while links:
+        # Links come last and sorted, so that which of two ways to a file counts does not depend on the disk's order.
+        later, links = sorted(links, key=lambda link: link[0]), []
+        for path, entry in later:
+            target = os.path.realpath(entry.path)
+            around = target.rstrip(b"/") + b"/"
+            if around.startswith(inside) or inside.startswith(around) or target in leave_out:
+                continue
+            try:
+                status = entry.stat()
+            except OSError:  # a dangling link is no picture, and nothing is lost with it
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            if stat.S_ISDIR(status.st_mode):
+                yield from _linked_folder(entry.path, path + b"/", links, leave_out, seen)
+            elif stat.S_ISREG(status.st_mode):
+                found = _candidate(path, status)
+                if found:
+                    yield found
+
+
+def _walk(
+    folder: bytes, prefix: bytes, links: list[tuple[bytes, os.DirEntry[bytes]]], leave_out: Set[bytes]
+) -> Iterator[FoundFile | UnreadableFolder]:
+    todo = [(folder, prefix)]
+    while todo:
+        here, prefix = todo.pop()
+        entries = _entries(here, prefix)
+        if isinstance(entries, UnreadableFolder):
+            yield entries
+            continue
+        below = []
+        for entry in entries:
+            if entry.name.startswith(b".") or entry.name in _NOISE:
+                continue
+            path = prefix + entry.name
+            try:
+                if entry.is_symlink():
+                    links.append((path, entry))
+                elif entry.is_dir():
+                    if entry.path not in leave_out:
+                        below.append((entry.path, path + b"/"))
+                elif entry.is_file():
+                    found = _candidate(path, entry.stat())
+                    if found:
+                        yield found
+            except OSError:  # gone since the folder was listed
+                continue
+        todo.extend(reversed(below))
+
+
+def _linked_folder(
+    folder: bytes,
+    prefix: bytes,
+    links: list[tuple[bytes, os.DirEntry[bytes]]],
+    leave_out: Set[bytes],
+    seen: set[tuple[int, int]],
+) -> Iterator[FoundFile | UnreadableFolder]:
+    """What a linked folder holds; of two links, one to a folder and one to something inside it, the first counts."""
+    for found in _walk(folder, prefix, links, leave_out):
+        if isinstance(found, FoundFile):
+            try:
+                status = os.stat(folder + b"/" + found.path[len(prefix) :])
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+        yield found
+
+
+def _entries(folder: bytes, prefix: bytes) -> list[os.DirEntry[bytes]] | UnreadableFolder:
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=lambda entry: entry.name)
+    except PermissionError:
+        return UnreadableFolder(path=prefix[:-1], reason="no-permission", detail="permission denied")
+    except OSError as error:
+        return UnreadableFolder(path=prefix[:-1], reason="io-error", detail=error.strerror or str(error))
+
+
+def _candidate(path: bytes, status: os.stat_result) -> FoundFile | None:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix in NEVER_PICTURES:
+        return None
+    return FoundFile(
+        path=path, size=status.st_size, mtime_ns=status.st_mtime_ns, named_picture=suffix in IMAGE_SUFFIXES
+    )
+
+
+def found_file(path: bytes, *, relative: bytes) -> FoundFile | None:
+    """A file that was named itself: taken for a picture whatever it is called; None when it is no regular file.
+
+    Raises OSError when there is nothing of that name.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return FoundFile(path=relative, size=status.st_size, mtime_ns=status.st_mtime_ns, named_picture=True)
+
+
+def looks_like_picture(path: bytes) -> bool:
+    """Whether a file whose name says nothing begins like a picture. One that cannot be read is none."""
+    try:
+        with open(path, "rb") as file:
+            return identify(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return False

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -39,6 +40,7 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_ON_ITS_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 _CUT_SHORT = re.compile(r"truncat|premature|unexpected end|end of (file|stream|image)|not enough|incomplete|eof", re.I)
 _TGA_FOOTER = 26
 
@@ -101,17 +103,23 @@ def _decode(
 ) -> tuple[Picture, Facts | None]:
     with _no_warnings():
         image = _opened(file, name, max_megapixels)
-        width, height = image.size
+        size = image.size
         facts = None
         try:
             # Pillow turns a TIFF while loading it and forgets how; of a PNG the metadata may come after the pixels.
             early = image.format == "TIFF"
             if early and mtime_ns is not None:
-                facts = read_facts(image, width=width, height=height, mtime_ns=mtime_ns)
+                facts = read_facts(image, size=size, mtime_ns=mtime_ns)
             _load(image, hint)
-            if not early and mtime_ns is not None:
-                facts = read_facts(image, width=width, height=height, mtime_ns=mtime_ns)
-            return _upright(image), facts
+            if early:
+                size = image.size
+            elif mtime_ns is not None:
+                facts = read_facts(image, size=size, mtime_ns=mtime_ns)
+            turn = _turn(image)
+            if facts is not None:
+                width, height = reversed(size) if turn in _ON_ITS_SIDE else size
+                facts = replace(facts, width=width, height=height)
+            return _upright(image, turn), facts
         except MemoryError as error:
             raise ImageError("not enough memory for its pixels", reason="out-of-memory") from error
         except ImageError:
@@ -182,14 +190,18 @@ def _load(image: ImageFile, hint: int | None) -> None:
         image.load()
 
 
-def _upright(image: ImageFile) -> Picture:
-    """RGB, turned as its metadata says, in an object that carries no metadata, so that nobody can turn it again."""
+def _turn(image: ImageFile) -> str | None:
+    """The transposition that puts the loaded picture upright; None where it is."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken metadata never costs the picture
+        return None
+
+
+def _upright(image: ImageFile, turn: str | None) -> Picture:
+    """RGB, turned, in an object that carries no metadata, so that nobody can turn it again."""
     from PIL import Image
 
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken metadata never costs the picture
-        turn = None
     picture = to_rgb(image)
     if turn is not None:
         picture = picture.transpose(Image.Transpose[turn])

@@ -63,21 +63,22 @@ class Facts:
             raise ValueError("a date has an origin")
 
 
-def read_facts(image: ImageFile, *, width: int, height: int, mtime_ns: int) -> Facts:
-    """The facts of an opened picture whose header gave `width` x `height`; `mtime_ns` 0 means the file's is unknown."""
+def read_facts(image: ImageFile, *, size: tuple[int, int], mtime_ns: int) -> Facts:
+    """The facts of an opened picture, `size` being that of the header; `mtime_ns` 0 means the file's is unknown.
+
+    Which way up `width` and `height` are is left to the caller, who turns the picture.
+    """
     main: Mapping[int, Any] = _or_else({}, image.getexif)
     exif: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_EXIF_IFD))
     gps: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_GPS_IFD))
     # pi-heif turns the picture itself and keeps what the file said under a name of its own.
     said = image.info.get("original_orientation") or _or_else(1, lambda: main.get(ORIENTATION, 1))
     orientation = said if isinstance(said, int) and said in range(1, 9) else 1
-    if orientation >= 5 and "original_orientation" not in image.info:
-        width, height = height, width
     taken_at, taken_from = _taken(image, main, exif, mtime_ns)
     place = _or_else(None, lambda: _place(gps))
     return Facts(
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         format=image.format or "unknown",
         orientation=orientation,
         taken_at=taken_at,

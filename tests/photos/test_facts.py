@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from clipcli.photos.decode import decode
 from clipcli.photos.facts import Facts, parse_date
@@ -129,7 +130,7 @@ def test_which_date_counts() -> None:
     [
         ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), None),
         ((91.0, 0.0, 0.0), (1.0, 0.0, 0.0), None),
-        ((float("nan"), 0.0, 0.0), (1.0, 0.0, 0.0), None),
+        ((IFDRational(1, 0), 0.0, 0.0), (1.0, 0.0, 0.0), None),
         ((10.0, 30.0, 0.0), (20.0, 15.0, 0.0), (10.5, 20.25)),
     ],
 )

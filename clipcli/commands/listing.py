@@ -94,4 +94,15 @@ def _plain(commands: Sequence[Any]) -> None:
     for command in commands:
         command.rich_markup_mode = None
         command.context_settings = {**CONTEXT_SETTINGS, **command.context_settings}
+        for parameter in command.params:
+            if parameter.param_type_name == "argument":
+                _name_plainly(parameter)
         _plain(list(getattr(command, "commands", {}).values()))
+
+
+def _name_plainly(argument: Any) -> None:
+    """`PHOTOS...` in usage and help, where typer writes `{PHOTOS}...` and `PHOTOS <list[Path]>`."""
+    shown = argument.display_name_raw.upper() + ("..." if argument.nargs != 1 else "")
+    argument._usage_display_name = lambda: shown if argument.required else f"[{shown}]"
+    argument._rich_display_name = lambda: shown
+    argument.display_type_rich = lambda ctx: None  # noqa: ARG005 - the signature is typer's

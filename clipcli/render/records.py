@@ -31,8 +31,11 @@ def write_records(records: Iterable[Record], *, format: str, fields: Sequence[st
     """Write records to stdout as json, ndjson, csv, tsv or paths.
 
     `fields` orders the columns and has `path_b64` after `path`: JSON carries it only where a path is not UTF-8, CSV and
-    TSV always have the column. Paths are written once each, in the order they first appear.
+    TSV always have the column. Paths are written once each, in the order they first appear. JSON lines and paths are
+    written as the records come; on a terminal all come first, since a progress bar may be showing meanwhile.
     """
+    if _on_terminal():
+        records = list(records)
     if format == "paths":
         _write_paths(records, end=b"\0" if print0 else b"\n", raw=print0 or not _on_terminal())
     elif format == "json":
@@ -93,8 +96,12 @@ def _quoted(cell: str, delimiter: str) -> str:
 
 
 def _write_paths(records: Iterable[Record], *, end: bytes, raw: bool) -> None:
-    paths = dict.fromkeys(path for record in records if isinstance(path := record["path"], bytes))
-    for path in paths:
+    seen: set[bytes] = set()
+    for record in records:
+        path = record["path"]
+        if not isinstance(path, bytes) or path in seen:
+            continue
+        seen.add(path)
         text = path if raw else printable(path.decode("utf-8", errors="surrogateescape")).encode("utf-8")
         write_bytes(text + end)
 

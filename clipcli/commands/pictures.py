@@ -1,0 +1,109 @@
+"""Pictures named on a command line, files and folders alike: which they are, and their embeddings.
+
+Shapes: N images, D embedding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ImageError, NotFoundError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from clipcli.bundle.encoder import Model
+
+AT_ONCE = 32
+
+
+@dataclass(kw_only=True, slots=True)
+class Skipped:
+    """What could not be read, with the reason."""
+
+    files: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def note(self, path: bytes, reason: str) -> None:
+        """Remember it, and say it at once."""
+        from clipcli.render.notes import say
+        from clipcli.render.text import short_path
+
+        self.files.append((path, reason))
+        say(f"skipped {short_path(path)}: {reason}")
+
+
+def picture_paths(named: Sequence[Path], skipped: Skipped) -> list[bytes]:
+    """Absolute paths of the files named and of every picture below the folders named, each once, in order.
+
+    Folders that cannot be listed go to `skipped`. Raises NotFoundError for a name that is not there.
+    """
+    from clipcli.photos.scan import FoundFile, looks_like_picture, walk
+
+    found: dict[bytes, None] = {}
+    for name in named:
+        path = os.path.abspath(os.fsencode(name))
+        if os.path.isdir(path):
+            for entry in walk(path):
+                full = os.path.join(path, entry.path) if entry.path else path
+                if not isinstance(entry, FoundFile):
+                    skipped.note(full, entry.detail)
+                elif entry.named_picture or looks_like_picture(full):
+                    found[full] = None
+        elif os.path.lexists(path):
+            found[path] = None
+        else:
+            raise NotFoundError(f"no such file or folder: {os.fsdecode(os.fsencode(name))}")
+    return list(found)
+
+
+def embed_pictures(
+    model: Model, paths: Sequence[bytes], skipped: Skipped
+) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
+    """The readable ones of `paths` with their unit vectors (N, D), in order and in batches; progress on a terminal.
+
+    Decoding runs ahead in threads while the model works. Unreadable files go to `skipped`.
+    """
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    import numpy as np
+
+    from clipcli.bundle.preprocess import to_pixels
+    from clipcli.photos.decode import open_image
+    from clipcli.render.progress import progress_bar
+
+    def pixels_of(path: bytes) -> NDArray[np.float32]:
+        image = open_image(os.fsdecode(path), hint=model.spec.preprocess.image_size)
+        return to_pixels(image, model.spec.preprocess)
+
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[bytes, Future[NDArray[np.float32]]]] = deque()
+    remaining = iter(paths)
+    with ThreadPoolExecutor(workers) as pool, progress_bar("Looking", total=len(paths), unit="pictures") as progress:
+        try:
+            while True:
+                for path in islice(remaining, 2 * AT_ONCE - len(waiting)):
+                    waiting.append((path, pool.submit(pixels_of, path)))
+                if not waiting:
+                    return
+                kept: list[bytes] = []
+                pixels: list[NDArray[np.float32]] = []
+                count = min(AT_ONCE, len(waiting))
+                for _ in range(count):
+                    path, future = waiting.popleft()
+                    try:
+                        pixels.append(future.result())
+                        kept.append(path)
+                    except ImageError as error:
+                        skipped.note(path, str(error))
+                if kept:
+                    yield kept, model.encode_images(np.stack(pixels))
+                progress.advance(count)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -9,13 +9,11 @@ import dataclasses
 import os
 import re
 import shutil
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipcli.bundle.placing import aside, building
 from clipcli.bundle.spec import MODEL_FILE, ModelSpec, read_spec, write_spec
 from clipcli.bundle.stamps import check_hashes, write_stamps
 from clipcli.errors import ClipError, NoSpaceError, NotFoundError, UsageError
@@ -35,8 +33,6 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_FILE = ".default"
-_PARTIAL = ".part"
-_FORGOTTEN_AFTER_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,22 +138,14 @@ def install(folder: Path, *, name: str, replace: bool = False) -> Path:
             f"a model called {name!r} is already installed (clip models rm {name}, or choose another name)"
         )
     check_hashes(folder, spec)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target.parent)
-    _check_space(target.parent, spec)
-    partial = _aside(target)
-    partial.mkdir()
-    try:
+    _check_space(target, spec)
+    with building(target) as partial:
         for file in spec.files:
-            _copy(folder / file, partial / file)
+            shutil.copyfile(folder / file, partial / file)
         renamed = dataclasses.replace(spec, name=name)
         check_hashes(partial, renamed)
         write_spec(partial, renamed)
         write_stamps(partial, renamed)
-        _put_in_place(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return target
 
 
@@ -172,7 +160,7 @@ def remove(name: str) -> int:
         raise NotFoundError(f"no model called {name!r} is installed")
     held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     # Renamed first: a model half deleted must never be found under its name.
-    doomed = folder.replace(_aside(folder))
+    doomed = folder.replace(aside(folder))
     if default_name() == name:
         set_default(None)
     shutil.rmtree(doomed)
@@ -197,7 +185,7 @@ def set_default(name: str | None) -> None:
     if not any(model.name == name for model in list_models()):
         raise NotFoundError(f"no model called {name!r} is installed")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}{_PARTIAL}")
+    partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}.part")
     with partial.open("w", encoding="utf-8") as out:
         out.write(f"{name}\n")
         out.flush()
@@ -219,42 +207,9 @@ def _look_at(folder: Path, name: str | None, *, default: bool) -> Installed:
     return Installed(name=name or spec.name, folder=folder, spec=spec, default=default)
 
 
-def _check_space(folder: Path, spec: ModelSpec) -> None:
+def _check_space(target: Path, spec: ModelSpec) -> None:
     needed = sum(int(facts["bytes"]) for facts in spec.files.values())
-    free = shutil.disk_usage(folder).free
+    existing = next(folder for folder in target.parents if folder.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
-        raise NoSpaceError(f"installing {spec.name} needs {needed / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free")
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as given, target.open("wb") as out:
-        shutil.copyfileobj(given, out, 1 << 20)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Rename, moving an older model of that name aside first: a folder cannot be renamed onto a full one."""
-    if not target.exists():
-        partial.replace(target)
-        return
-    older = target.replace(_aside(target))
-    try:
-        partial.replace(target)
-    except OSError:
-        older.replace(target)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
-
-
-def _aside(target: Path) -> Path:
-    """A name beside `target` that nobody has, that no list shows, and that `_sweep` knows."""
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{_PARTIAL}")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what an installation that was killed has left behind, a day later: nobody installs for that long."""
-    for path in folder.glob(f".*{_PARTIAL}"):
-        with suppress(OSError):
-            if path.is_dir() and time.time() - path.stat().st_mtime > _FORGOTTEN_AFTER_S:
-                shutil.rmtree(path, ignore_errors=True)
+        raise NoSpaceError(f"installing {spec.name} needs {needed / 1e6:.0f} MB, {existing} has {free / 1e6:.0f} MB free")

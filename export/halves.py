@@ -1,0 +1,37 @@
+"""fp16: weights stored in half the space, computed with in fp32.
+
+ONNX Runtime's CPU kernels compute in fp32; a graph that is fp16 throughout gets casts around nearly every operator
+there and runs several times slower. Stored halves are cast once, when the model is loaded, and then run at full speed;
+what changes is only the rounding of the weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+__all__ = ["store_as_half"]
+
+_SMALL = 256  # values: biases and gains are worth more exact than short
+
+
+def store_as_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large fp32 weights are fp16 with a `Cast` behind each. Weights beyond fp16's range stay fp32."""
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    graph = halved.graph
+    casts = []
+    for weight in graph.initializer:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < _SMALL:
+            continue
+        values = numpy_helper.to_array(weight)
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+    return halved

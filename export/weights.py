@@ -1,0 +1,56 @@
+"""The weights a bundle carries for further training, and the identity made from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from clipcli.bundle.spec import WEIGHTS_FILE, Preprocess
+
+__all__ = ["identity", "stored", "write_weights"]
+
+
+def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as `weights.safetensors` keeps them, sorted by name.
+
+    Matrices and filters become fp16. What is small stays as it is: gains, biases, running statistics (a variance of
+    1e-9 would become 0) and the logit scale; and so does a matrix that fp16 cannot hold.
+    """
+    kept = {}
+    for name in sorted(state):
+        tensor = state[name].detach().cpu()
+        if tensor.ndim >= 2 and tensor.is_floating_point():
+            half = tensor.half()
+            tensor = half if bool(half.isfinite().all()) else tensor.float()
+        elif tensor.is_floating_point():
+            tensor = tensor.float()
+        kept[name] = tensor.contiguous().clone()
+    return kept
+
+
+def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    safetensors.torch.save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def identity(tensors: Mapping[str, Tensor], preprocess: Preprocess, tokenizer: bytes, context_length: int) -> str:
+    """64 hex digits that two models share only if they give the same embeddings.
+
+    Over the weights as `stored`, so that a model exported again from its own bundle keeps its identity, and with it the
+    vectors in everybody's libraries.
+    """
+    digest = hashlib.sha256(b"clip bundle 1\n")
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    facts = {"preprocess": asdict(preprocess), "context_length": context_length}
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    digest.update(tokenizer)
+    return digest.hexdigest()

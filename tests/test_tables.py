@@ -1,0 +1,129 @@
+"""Tables for people: plain and whole in a pipe, fitted, coloured and safe on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from clipcli.render.tables import BarCell, Cell, Column, PathCell, bar, file_link, write_table
+from clipcli.render.text import printable
+
+COLUMNS = [Column(title="", right=True), Column(title="score", right=True), Column(title="picture", wide=True)]
+
+
+def piped(columns: list[Column], rows: list[list[Cell]]) -> list[str]:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with contextlib.redirect_stdout(out):
+        write_table(columns, rows)
+        out.flush()
+        return out.buffer.getvalue().decode("utf-8").split("\n")  # type: ignore[attr-defined,no-any-return]
+
+
+def on_terminal(program: str, *, width: int = 80, **environment: str) -> str:
+    """What a program writes when its stdout is a terminal of that width."""
+    ours, theirs = pty.openpty()
+    surroundings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(width), **environment}
+    surroundings.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=theirs, env=surroundings)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the program ends
+        while part := os.read(ours, 65536):
+            shown += part
+    assert process.wait(60) == 0
+    os.close(ours)
+    return shown.decode("utf-8").replace("\r\n", "\n")
+
+
+def test_a_pipe_gets_aligned_columns_and_whole_paths() -> None:
+    long = b"/pictures/" + b"deep/" * 40 + "日本.jpg".encode()
+    lines = piped(COLUMNS, [["1", "0.312", PathCell(path=long)], ["10", "-0.1", PathCell(path=b"/a.jpg")]])
+    assert lines == ["    score  picture", f" 1  0.312  {long.decode()}", "10   -0.1  /a.jpg", ""]
+
+
+def test_a_pipe_gets_no_bars_and_the_path_on_every_row() -> None:
+    columns = [Column(title="picture"), Column(title="label"), Column(title="")]
+    rows: list[list[Cell]] = [
+        [PathCell(path=b"/a.jpg"), "cat", BarCell(share=0.9)],
+        [PathCell(path=b"/a.jpg", again=True), "dog", BarCell(share=0.1)],
+    ]
+    assert piped(columns, rows) == ["picture  label", "/a.jpg   cat", "/a.jpg   dog", ""]
+
+
+@given(st.lists(st.tuples(st.text(max_size=6), st.binary(max_size=12)), max_size=5))
+def test_columns_line_up_whatever_is_in_them(rows: list[tuple[str, bytes]]) -> None:
+    lines = piped(
+        [Column(title="label"), Column(title="|"), Column(title="picture")],
+        [[text, "|", PathCell(path=b"/" + path.replace(b"\0", b""))] for text, path in rows],
+    )
+    assert lines.pop() == ""
+    assert len(lines) == len(rows) + 1
+    width = max([cell_len(printable(text)) for text, _ in rows] + [len("label")])
+    for line, (text, path) in zip(lines[1:], rows, strict=True):
+        assert line.startswith(printable(text))
+        whole = "/" + printable(os.fsdecode(path.replace(b"\0", b"")))
+        assert line.endswith("|  " + whole.rstrip())
+        assert cell_len(line[: len(line) - len("|  " + whole.rstrip())]) == width + 2
+
+
+@given(st.text())
+def test_no_cell_can_act_on_the_terminal(text: str) -> None:
+    hostile = os.fsencode("/" + printable(text)) + b"\x1b]0;owned\x07\x9b2J\n"
+    for line in piped([Column(title="a"), Column(title="b")], [[text + "\x1b[2J", PathCell(path=hostile)]]):
+        assert not re.search("[\x00-\x1f\x7f-\x9f\u202e]", line)
+
+
+def test_a_bar_is_as_long_as_its_share() -> None:
+    assert bar(1.0, 4) == "████"
+    assert bar(0.5, 4) == "██"
+    assert bar(0.0, 4) == ""
+    assert bar(3 / 32, 4) == "▍"
+    with pytest.raises(ValueError, match="share"):
+        BarCell(share=1.5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file URLs look different there")
+def test_a_link_is_a_file_url_byte_for_byte() -> None:
+    assert file_link(b"/a b/\xff#?.jpg") == "file:///a%20b/%FF%23%3F.jpg"
+
+
+SHOW = """
+import os
+from clipcli.render.tables import *
+here = os.getcwdb()
+write_table(
+    [Column(title="label", style="green"), Column(title=""), Column(title="picture", wide=True)],
+    [["cat\\x1b[2J", BarCell(share=0.5), PathCell(path=here + b"/" + b"long " * 30 + b"\\x1b]0;owned\\x07.jpg")],
+     ["dog", BarCell(share=0.1), PathCell(path=b"/same.jpg", again=True)]],
+)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_terminal_gets_colour_links_and_folded_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    shown = on_terminal(SHOW, width=60)
+    assert "\x1b[32m" in shown
+    assert "\x1b]8;" in shown
+    assert "████████" in shown
+    assert "/same.jpg" not in shown
+    plain = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)
+    assert "\x1b" not in plain
+    assert "\x07" not in plain
+    assert all(cell_len(line) <= 60 for line in plain.split("\n"))
+    assert re.sub(r"\s+", "", plain).count("long") == 30  # folded, nothing of it cut off
+    assert str(tmp_path) not in plain  # shown from here
+    bare = on_terminal(SHOW, width=60, NO_COLOR="1")
+    assert "\x1b[32m" not in bare

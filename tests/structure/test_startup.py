@@ -66,7 +66,7 @@ def test_everyday_commands(walled: Walled, photo_folder: Callable[..., Path], tm
     assert len(found.stdout.splitlines()) == 3
     assert_ran(walled("search", "--like", photos / "000.jpg", "--db", "library.db", "-m", model))
     assert_ran(walled("classify", photos / "000.jpg", "-l", "red", "-l", "blue", "-m", model))
-    assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "--out", "matrix.png"))
+    assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "-o", "matrix.png"))
 
 
 def test_model_commands(walled: Walled, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Which library is meant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from clipcli.errors import NotFoundError
+
+__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "find_library"]
+
+FOLDER_NAME = ".clip"
+FILE_NAME = "library.db"
+
+
+def find_library(db: Path | None = None) -> Path:
+    """`--db FILE`, else `CLIP_DB`, else the nearest `.clip/library.db` here or above, else the person's own.
+
+    The file need not exist, except that a `.clip` folder counts only when it holds one.
+    """
+    chosen = db if db is not None else os.environ.get("CLIP_DB") or None
+    if chosen is not None:
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    try:
+        here = Path.cwd()
+    except OSError:
+        raise NotFoundError("the current folder is gone; name the library with --db") from None
+    for folder in (here, *here.parents):
+        candidate = folder / FOLDER_NAME / FILE_NAME
+        if candidate.is_file():
+            return candidate
+    import platformdirs
+
+    return platformdirs.user_data_path("clip", appauthor=False) / FILE_NAME
+
+
+def anchor_of(library: Path) -> bytes | None:
+    """The folder a library lies beside the photos of: roots below it are kept relative to it, so both can move."""
+    folder = os.path.dirname(os.path.realpath(os.fsencode(library)))
+    return os.path.dirname(folder) if os.path.basename(folder) == os.fsencode(FOLDER_NAME) else None

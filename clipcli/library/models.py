@@ -1,0 +1,92 @@
+"""The models whose embeddings a library holds, and the one it is searched with."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from clipcli.errors import NotFoundError
+from clipcli.library.store import Library
+
+__all__ = ["StoredModel", "find_stored", "own_model", "register_model", "stored_models"]
+
+_COLUMNS = "id, identity, precision, name, folder, dimension, state"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredModel:
+    """A model as the library knows it. `name` and `folder` are what they were when it was last used.
+
+    `pictures` is how many have an embedding of it. `state` changes with every change of one of them.
+    """
+
+    id: int
+    identity: str
+    precision: str
+    name: str
+    folder: str
+    dimension: int
+    state: str
+    pictures: int
+
+
+def stored_models(library: Library) -> list[StoredModel]:
+    """All of them, the one with most pictures first."""
+    with library.read() as connection:
+        counts = dict(connection.execute("SELECT model_id, count(*) FROM embeddings GROUP BY model_id"))
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM models ORDER BY id").fetchall()
+    models = [_model(row, counts.get(row[0], 0)) for row in rows]
+    return sorted(models, key=lambda model: -model.pictures)
+
+
+def own_model(library: Library) -> StoredModel | None:
+    """The model that searches use unless told otherwise: the last one that all pictures were embedded with."""
+    models = stored_models(library)
+    chosen = library.setting("own_model")
+    return next((model for model in models if str(model.id) == chosen), models[0] if models else None)
+
+
+def find_stored(library: Library, *, identity: str, precision: str | None) -> StoredModel:
+    """The model of that identity; with `precision` None, in the precision that most pictures have.
+
+    Raises NotFoundError when the library has no embeddings of it.
+    """
+    models = stored_models(library)
+    for model in models:
+        if model.identity == identity and precision in (None, model.precision) and model.pictures:
+            return model
+    wanted = identity[:12] if precision is None else f"{identity[:12]} in {precision}"
+    known = ", ".join(f"{model.name} ({model.precision})" for model in models if model.pictures)
+    raise NotFoundError(
+        f"the library has no embeddings of this model ({wanted}); it has {known or 'none at all'}; "
+        "'clip embed -m NAME FOLDER' adds them"
+    )
+
+
+def register_model(
+    connection: sqlite3.Connection, *, identity: str, precision: str, name: str, folder: str, dimension: int
+) -> int:
+    """The id of the model in the library, added where it is new. To be called within `write()`."""
+    (model_id,) = connection.execute(
+        """
+INSERT INTO models (identity, precision, name, folder, dimension) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (identity, precision) DO UPDATE SET name = excluded.name, folder = excluded.folder,
+  used_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now')
+RETURNING id""",
+        (identity, precision, name, folder, dimension),
+    ).fetchone()
+    return int(model_id)
+
+
+def _model(row: tuple[int, str, str, str, str, int, str], pictures: int) -> StoredModel:
+    number, identity, precision, name, folder, dimension, state = row
+    return StoredModel(
+        id=number,
+        identity=identity,
+        precision=precision,
+        name=name,
+        folder=folder,
+        dimension=dimension,
+        state=state,
+        pictures=pictures,
+    )

@@ -165,7 +165,7 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
 def _check_small_tables(connection: sqlite3.Connection, path: Path) -> None:
     """A writer makes sure of the structure of everything but the vectors, which would take too long."""
     for table in ("settings", "roots", "models", "images", "skipped", "tags"):
-        (found,) = connection.execute(f"PRAGMA quick_check('{table}', 1)").fetchone()
+        (found,) = connection.execute(f"PRAGMA quick_check('{table}')").fetchone()
         if found != "ok":
             raise LibraryDamagedError(f"the library {shown(path)} is damaged ({' '.join(str(found).split())})")
 

@@ -17,14 +17,16 @@ WALLED = ("torch", "onnx", "onnxscript", "huggingface_hub", "sqlite_utils", "tra
 MAKES_TABLES = tuple(name for name in WALLED if name != "sqlite_utils")  # for the one command that makes a library
 
 # An `except ImportError` could hide an attempt, so each one is also written to stderr.
-PROGRAM = f"""
+PROGRAM = """
 import os, sys
+
+walled = set(sys.argv.pop(1).split(","))
 
 class Wall:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {WALLED!r}:
-            os.write(2, f"WALL {{name}}\\n".encode())
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        if name.partition(".")[0] in walled:
+            os.write(2, f"WALL {name}\\n".encode())
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Wall())
 from clipcli.app import main

@@ -1,16 +1,37 @@
-"""The model a command works with, and the line about the small one that comes with the package."""
+"""What a command works with: the library, the model, and the line about the small model that comes with the package."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.errors import ModelError, NotFoundError
+
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
+    from clipcli.library.models import StoredModel
+    from clipcli.library.store import Library
 
 STARTER_NOTE = (
     "using the small model that comes with clip; 'clip train' makes a better one from your own pictures and texts"
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """A loaded model, and the precision of its embeddings in the library that is searched with it."""
+
+    model: Model
+    stored_precision: str
+
+
+def open_library(db: Path | None) -> Library:
+    """The library meant, for reading. Raises what `Library.open` does: NotFoundError says how to make one."""
+    from clipcli.library.location import find_library
+    from clipcli.library.store import Library
+
+    return Library.open(find_library(db))
 
 
 def open_model(name: str | None, *, device: str, precision: str) -> Model:
@@ -23,6 +44,63 @@ def open_model(name: str | None, *, device: str, precision: str) -> Model:
     if name is None:
         mention_starter(folder)
     return model
+
+
+def open_model_of(library: Library, name: str | None, *, device: str, precision: str) -> Chosen | None:
+    """The model meant by `-m NAME`, or the library's own; None for a library without any pictures.
+
+    A query need not be as precise as what it is compared with: embeddings of the same precision are taken where the
+    library has them, else the ones most pictures have. Without a wish the model runs in the precision they have.
+    Raises NotFoundError where the library has no embeddings of the model, or its own model is not installed.
+    """
+    from clipcli.bundle.encoder import Model
+    from clipcli.bundle.installed import find_model
+    from clipcli.bundle.spec import read_spec
+    from clipcli.library.models import own_model, stored_models
+
+    stored = [model for model in stored_models(library) if model.pictures]
+    if not stored:
+        return None
+    own = own_model(library)
+    folder = _folder_of(own or stored[0]) if name is None else find_model(name)
+    spec = read_spec(folder)
+    fitting = [model for model in stored if model.identity == spec.identity]
+    if not fitting:
+        present = ", ".join(dict.fromkeys(model.name for model in stored))
+        raise NotFoundError(
+            f"the library has no embeddings by the model {spec.name}; 'clip embed -m {name} FOLDER' makes them, "
+            f"or search with what it has: {present}"
+        )
+    wanted = precision if precision != "auto" else None
+    if wanted is None and name is None and own is not None:
+        wanted = own.precision
+    best = next((model for model in fitting if model.precision == wanted), fitting[0])
+    if precision == "auto" and best.precision in {variant.precision for variant in spec.variants}:
+        precision = best.precision
+    model = Model.load(folder, device=device, precision=precision)
+    if name is None:
+        mention_starter(folder)
+    return Chosen(model=model, stored_precision=best.precision)
+
+
+def _folder_of(stored: StoredModel) -> Path:
+    """Where the model that made the library's embeddings is now, recognised by its identity and not by its name."""
+    from clipcli.bundle.installed import find_model, list_models
+    from clipcli.bundle.spec import read_spec
+
+    for model in list_models():
+        if model.spec is not None and model.spec.identity == stored.identity:
+            return model.folder
+    try:  # a model folder that was given by its path
+        folder = find_model(stored.folder)
+        if read_spec(folder).identity == stored.identity:
+            return folder
+    except (NotFoundError, ModelError):
+        pass
+    raise NotFoundError(
+        f"the model this library was made with, {stored.name}, is not installed; "
+        "-m NAME searches with another, after 'clip embed -m NAME FOLDER'"
+    )
 
 
 def mention_starter(folder: Path, *, always: bool = False) -> None:

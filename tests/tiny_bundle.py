@@ -21,7 +21,17 @@ from clipcli.bundle.spec import ModelSpec, Preprocess, Variant, write_spec
 from clipcli.bundle.stamps import file_facts
 from clipcli.bundle.tokenizer import Tokenizer
 
-__all__ = ["COLOURS", "make_tiny_bundle"]
+__all__ = [
+    "COLOURS",
+    "CONTEXT",
+    "DIM",
+    "PREPROCESS",
+    "SIZE",
+    "make_tiny_bundle",
+    "save_tokenizer",
+    "solid_picture",
+    "solid_pixels",
+]
 
 COLOURS = {
     "red": (230, 25, 25),
@@ -42,7 +52,7 @@ SENTENCES = [f"a photo of a {colour} thing." for colour in COLOURS] + [
 ]
 
 
-def _save_tokenizer(path: Path) -> None:
+def save_tokenizer(path: Path) -> None:
     backend = tokenizers.Tokenizer(tokenizers.models.BPE())
     backend.normalizer = tokenizers.normalizers.Lowercase()
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -191,7 +201,7 @@ def _save_probe(
 def make_tiny_bundle(folder: Path, *, name: str = "tiny", seed: int = 0) -> Path:
     """Write a whole bundle (fp32 and fp16 variants) into `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _save_tokenizer(folder / "tokenizer.json")
+    save_tokenizer(folder / "tokenizer.json")
     tokenizer = Tokenizer.load(folder, CONTEXT)
     image, bias, words = _weights(folder, seed)
     variants = []

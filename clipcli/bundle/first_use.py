@@ -23,7 +23,7 @@ __all__ = ["check_first_use"]
 
 
 def check_first_use(spec: ModelSpec, precision: str, tower: str, device: str, measure: Callable[[], float]) -> None:
-    """Call `measure` for the smallest cosine unless this machine knows it already. Raises ModelError where it is poor."""
+    """Call `measure` for the smallest cosine unless it is known here already. Raises ModelError where it is poor."""
     record = _record()
     key = "|".join(
         [spec.identity, precision, tower, device, platform.node(), platform.machine(), onnxruntime.__version__]

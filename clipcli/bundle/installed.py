@@ -212,4 +212,6 @@ def _check_space(target: Path, spec: ModelSpec) -> None:
     existing = next(folder for folder in target.parents if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise NoSpaceError(f"installing {spec.name} needs {needed / 1e6:.0f} MB, {existing} has {free / 1e6:.0f} MB free")
+        raise NoSpaceError(
+            f"installing {spec.name} needs {needed / 1e6:.0f} MB, {existing} has {free / 1e6:.0f} MB free"
+        )

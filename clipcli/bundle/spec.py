@@ -227,9 +227,12 @@ def write_spec(folder: Path, spec: ModelSpec) -> None:
     """Write `model.json` by temporary name, sync and rename."""
     path = folder / MODEL_FILE
     partial = path.with_name(f".{MODEL_FILE}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as out:
-        json.dump(spec.to_dict(), out, indent=2, ensure_ascii=False)
-        out.write("\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as out:
+            json.dump(spec.to_dict(), out, indent=2, ensure_ascii=False)
+            out.write("\n")
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -30,10 +30,10 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev-ready
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 docs: $(VENV)/.dev-ready
-	$(BIN)/python docs/write_cli.py
+	$(BIN)/python -m docs.write_cli
 
 clean:
 	rm -rf $(VENV) $(DEMO_FOLDER) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

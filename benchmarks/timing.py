@@ -43,11 +43,13 @@ def interleaved(candidates: Mapping[str, Callable[[], None]], *, rounds: int) ->
     return {name: Times(seconds=tuple(seconds)) for name, seconds in taken.items()}
 
 
-def process(command: Sequence[str]) -> Callable[[], None]:
+def process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Callable[[], None]:
     """The whole of a command, from starting its process to its end; a failure is an error."""
 
     def run() -> None:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
 

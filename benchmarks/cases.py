@@ -1,0 +1,140 @@
+"""The questions: how long until something happens, how fast is indexing, how fast is a search."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.material import filled_library, made_photos, made_vectors
+from benchmarks.timing import Times, interleaved, process
+from clipcli.bundle.encoder import Model
+from clipcli.bundle.installed import find_model
+
+__all__ = ["Row", "Table", "indexing", "searching", "starting"]
+
+CLIP = [sys.executable, "-m", "clipcli"]
+
+# The whole of what indexing cannot do without: the pixels are there, the tower runs over them, nothing is kept.
+BARE_TOWER = """
+import sys, numpy
+from pathlib import Path
+from clipcli.bundle.encoder import Model
+model = Model.load(Path(sys.argv[1]))
+size = model.spec.preprocess.image_size
+pixels = numpy.zeros((64, 3, size, size), dtype=numpy.float32)
+left = int(sys.argv[2])
+while left > 0:
+    model.encode_images(pixels[:left])
+    left -= 64
+"""
+
+# The whole of what an exact search cannot do without: the matrix lies on disk ready to use, and is multiplied once.
+BARE_PRODUCT = """
+import sys, numpy
+rows = numpy.load(sys.argv[1], mmap_mode="r")
+scores = rows @ rows[0]
+best = numpy.argpartition(-scores, 10)[:10]
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One candidate. `rate` is what it did per second, where that says more than the time."""
+
+    name: str
+    times: Times
+    ratio: float  # of the median to that of the table's first row
+    rate: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """The rows of one question; each is compared with the first."""
+
+    title: str
+    note: str
+    rows: tuple[Row, ...]
+
+
+def starting(folder: Path, *, rounds: int) -> Table:
+    """Start-up of the program, against an interpreter that does nothing."""
+    model = Model.load(find_model(None))
+    library = folder / "small.db"
+    filled_library(library, model.spec, model.precision, made_vectors(1000, model.spec.embedding_dim))
+    candidates = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "clip --help": [*CLIP, "--help"],
+        "clip search (1,000 pictures)": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
+        'python -c "import numpy, onnxruntime"': [sys.executable, "-c", "import numpy, onnxruntime"],
+    }
+    times = interleaved({name: process(line, surroundings(folder)) for name, line in candidates.items()}, rounds=rounds)
+    return Table(title="Starting", note="Whole processes.", rows=compared(times))
+
+
+def indexing(folder: Path, *, rounds: int, photos: int) -> Table:
+    """`clip embed` on photographs it has not seen, against the bare image tower over as many images."""
+    model = find_model(None)
+    made_photos(folder / "photos", photos)
+    command = [*CLIP, "embed", str(folder / "photos"), "--db", str(folder / "new" / "x.db")]
+    embed = process(command, surroundings(folder))
+
+    def from_nothing() -> None:
+        shutil.rmtree(folder / "new", ignore_errors=True)
+        (folder / "new").mkdir()
+        embed()
+
+    candidates: dict[str, Callable[[], None]] = {
+        "bare image tower": process([sys.executable, "-c", BARE_TOWER, str(model), str(photos)], surroundings(folder)),
+        "clip embed": from_nothing,
+    }
+    times = interleaved(candidates, rounds=rounds)
+    return Table(
+        title="Indexing",
+        note=f"{photos:,} JPEGs of 1600 × 1200, whole processes, starting included; the tower alone gets ready pixels.",
+        rows=compared(times, count=photos, unit="images/s"),
+    )
+
+
+def searching(folder: Path, *, rounds: int, sizes: Sequence[int]) -> list[Table]:
+    """`clip search` over made-up vectors, against one product of a NumPy file of the same matrix."""
+    import numpy as np
+
+    model = Model.load(find_model(None))
+    tables = []
+    for size in sizes:
+        vectors = made_vectors(size, model.spec.embedding_dim)
+        library, plain = folder / f"{size}.db", folder / f"{size}.npy"
+        filled_library(library, model.spec, model.precision, vectors)
+        np.save(plain, vectors)
+        candidates = {
+            "bare NumPy product": [sys.executable, "-c", BARE_PRODUCT, str(plain)],
+            "clip search": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
+        }
+        environment = surroundings(folder)
+        times = interleaved({name: process(line, environment) for name, line in candidates.items()}, rounds=rounds)
+        note = f"Whole processes, {model.spec.embedding_dim} numbers a vector; the cache is filled before counting."
+        tables.append(Table(title=f"Searching {size:,} vectors", note=note, rows=compared(times)))
+    return tables
+
+
+def compared(times: dict[str, Times], *, count: int = 0, unit: str = "") -> tuple[Row, ...]:
+    """Rows in the order given, each against the first."""
+    floor = next(iter(times.values())).median_s
+    return tuple(
+        Row(
+            name=name,
+            times=taken,
+            ratio=taken.median_s / floor,
+            rate=f"{count / taken.median_s:,.0f} {unit}" if count else "",
+        )
+        for name, taken in times.items()
+    )
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of a measured process: caches in the folder that is thrown away afterwards."""
+    return os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "LOCALAPPDATA": str(folder / "cache")}

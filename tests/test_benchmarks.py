@@ -1,0 +1,55 @@
+"""The benchmarks count what they say they count. Nothing is timed here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.cases import Table, compared
+from benchmarks.material import filled_library, made_vectors
+from benchmarks.run import report
+from benchmarks.timing import Times, interleaved, process
+from clipcli.bundle.encoder import Model
+from clipcli.library.search import nearest
+from clipcli.library.store import Library
+from tests.tiny_bundle import make_tiny_bundle
+
+
+def test_candidates_take_turns_and_the_first_round_is_not_counted() -> None:
+    order: list[str] = []
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=3)
+    assert order == ["b", "a", "a", "b", "b", "a", "a", "b"]
+    assert {name: len(taken.seconds) for name, taken in times.items()} == {"a": 3, "b": 3}
+
+
+def test_median_and_spread() -> None:
+    times = Times(seconds=(1.0, 2.0, 3.0, 4.0, 100.0))
+    assert times.median_s == 3.0
+    assert times.spread == pytest.approx((52.0 - 1.5) / 2 / 3.0)  # quartiles as the statistics module takes them
+    assert Times(seconds=(1.0, 3.0)).spread == 0.5
+
+
+def test_a_failing_command_is_no_measurement() -> None:
+    with pytest.raises(RuntimeError, match="ended with 3: out of luck"):
+        process([sys.executable, "-c", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"])()
+
+
+def test_a_filled_library_can_be_searched(tmp_path: Path) -> None:
+    model = Model.load(make_tiny_bundle(tmp_path / "tiny"))
+    vectors = made_vectors(50, model.spec.embedding_dim)
+    filled_library(tmp_path / "x.db", model.spec, model.precision, vectors)
+    with Library.open(tmp_path / "x.db") as library:
+        hits = nearest(library, vectors[7], identity=model.identity, precision=model.precision, k=3)
+    assert hits[0].image_id == 8
+    assert [hit.score for hit in hits] == pytest.approx(np.sort(vectors @ vectors[7])[::-1][:3], abs=1e-6)
+
+
+def test_the_page_shows_rates_and_ratios() -> None:
+    rows = compared({"floor": Times(seconds=(1.0,)), "clip": Times(seconds=(4.0,))}, count=100, unit="images/s")
+    assert [(row.ratio, row.rate) for row in rows] == [(1.0, "100 images/s"), (4.0, "25 images/s")]
+    page = report([Table(title="Indexing", note="Made.", rows=rows)], rounds=1)
+    assert "## Indexing" in page
+    assert "| clip | 4,000 ms | ±0% | 4.00 | 25 images/s |" in page

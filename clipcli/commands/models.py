@@ -1,0 +1,269 @@
+"""`clip models`: the models on this machine, listed, shown, verified, removed, and one of them chosen."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipcli.commands.options import Device, DeviceOption, Format, FormatOption
+from clipcli.errors import ClipError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clipcli.bundle.installed import Installed
+    from clipcli.bundle.spec import ModelSpec
+    from clipcli.render.tables import Cell
+
+app = typer.Typer(
+    help="List, show, verify and remove installed models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+LIST_FIELDS = (
+    "name", "default", "shipped", "architecture", "image_size", "embedding_dim", "precisions", "default_precision",
+    "licence", "bytes", "identity", "path", "path_b64", "problem",
+)  # fmt: skip
+VERIFY_FIELDS = ("model", "check", "passed", "cosine", "floor", "detail", "path", "path_b64")
+
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="A model by name, or a model folder.", show_default=False)
+]
+
+
+@app.command("list")
+def list_(format: FormatOption = None) -> None:
+    """List installed models, and the one that comes with clip.
+
+    The one marked with a star is used where no other is named.
+    """
+    from clipcli.bundle.installed import list_models
+    from clipcli.render.notes import say
+    from clipcli.render.records import write_records
+    from clipcli.render.tables import Column, write_table
+
+    models = list_models()
+    if not models:
+        say("no models are installed")
+    if format not in (None, Format.table):
+        write_records(_for(format, [_listed(model) for model in models]), format=format, fields=LIST_FIELDS)
+        return
+    columns = [
+        Column(title=""),
+        Column(title="model"),
+        Column(title="architecture", wide=True),
+        Column(title="precisions"),
+    ]
+    columns += [Column(title="size", right=True), Column(title="licence", wide=True)]
+    rows: list[list[Cell]] = [["*" if model.default else "", model.name, *_cells(model)] for model in models]
+    if rows:
+        write_table(columns, rows)
+    for model in models:
+        if model.problem:
+            say(f"{model.name} is damaged: {model.problem}")
+
+
+@app.command()
+def show(name: NameArgument = None, format: FormatOption = None) -> None:
+    """Show everything a model says about itself.
+
+    Without a name: the default model.
+    """
+    from clipcli.bundle.installed import find_model
+    from clipcli.bundle.spec import read_spec
+    from clipcli.render.records import write_records
+    from clipcli.render.tables import Column, write_table
+
+    folder = find_model(name)
+    spec = read_spec(folder)
+    if format in (None, Format.table):
+        rows: list[list[Cell]] = [[fact, value] for fact, value in _facts(folder, spec)]
+        write_table([Column(title="about"), Column(title=spec.name, wide=True)], rows)
+        return
+    fields = ("name", *(key for key in spec.to_dict() if key != "name"), "path", "path_b64")
+    write_records(_for(format, [{**spec.to_dict(), "path": os.fsencode(folder)}]), format=format, fields=fields)
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Models by name, or model folders.", show_default=False),
+    ] = None,
+    device: DeviceOption = Device.auto,
+    format: FormatOption = None,
+) -> None:
+    """Check that models are whole, and that they compute the same here as where they were made.
+
+    Every file is hashed, and every variant is run on the inputs the model brings along and compared with the vectors
+    it brings along. Without names: every installed model. Exit code 8 where anything has failed.
+    """
+    from clipcli.bundle.installed import find_model, list_models
+    from clipcli.bundle.verify import verify as check_model
+    from clipcli.render.records import write_records
+    from clipcli.render.tables import Column, write_table
+
+    chosen = [(name, find_model(name)) for name in names or ()] or [(one.name, one.folder) for one in list_models()]
+    records: list[dict[str, Any]] = []
+    for label, folder in chosen:
+        try:
+            checks = check_model(folder, device=device)
+        except ModelError as error:
+            records.append(_checked(label, folder, what="model.json", passed=False, detail=str(error)))
+            continue
+        for check in checks:
+            figures = {"cosine": check.cosine, "floor": check.floor}
+            records.append(
+                _checked(label, folder, what=check.what, passed=check.passed, detail=check.detail, **figures)
+            )
+    if format in (None, Format.table):
+        columns = [Column(title="model"), Column(title="what"), Column(title=""), Column(title="detail", wide=True)]
+        rows: list[list[Cell]] = [
+            [record["model"], record["check"], "ok" if record["passed"] else "FAILED", record["detail"]]
+            for record in records
+        ]
+        if rows:
+            write_table(columns, rows)
+    else:
+        write_records(records, format=format, fields=VERIFY_FIELDS)
+    failed = [record for record in records if not record["passed"]]
+    if failed:
+        raise ModelError(
+            f"{len(failed)} of {len(records)} checks failed, first {failed[0]['model']}: {failed[0]['check']}"
+        )
+
+
+@app.command()
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Installed models.", show_default=False)],
+) -> None:
+    """Remove installed models.
+
+    Vectors a library has by a removed model stay, but need it again to be searched by words.
+    """
+    from clipcli.bundle.installed import find_model, remove
+    from clipcli.bundle.spec import read_spec
+    from clipcli.render.notes import say
+
+    for name in names:
+        try:
+            identity = read_spec(find_model(name)).identity
+        except ClipError:  # a damaged model can be removed as well, and `remove` knows what to say of a missing one
+            identity = ""
+        freed = remove(name)
+        say(f"removed {name} ({_size(freed)})")
+        if identity:
+            _say_who_depends(identity)
+
+
+@app.command()
+def default(
+    name: NameArgument = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Go back to the model that comes with clip.")] = False,
+) -> None:
+    """Choose the model that is used where none is named, or say which one it is."""
+    from clipcli.bundle.installed import find_model, set_default
+    from clipcli.bundle.spec import read_spec
+    from clipcli.render.notes import write_text
+
+    if reset and name is not None:
+        raise UsageError("give either a name or --reset")
+    if reset or name is not None:
+        set_default(name)
+    write_text(f"{read_spec(find_model(None)).name}\n")
+
+
+def _for(format: Format, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lists and objects within a record are JSON in the one cell that CSV and TSV have for them."""
+    if format not in (Format.csv, Format.tsv):
+        return records
+    nested = (list, tuple, dict)
+    return [
+        {key: json.dumps(value) if isinstance(value, nested) else value for key, value in record.items()}
+        for record in records
+    ]
+
+
+def _listed(model: Installed) -> dict[str, Any]:
+    spec = model.spec
+    return {
+        "name": model.name,
+        "default": model.default,
+        "shipped": model.shipped,
+        "architecture": spec and spec.architecture,
+        "image_size": spec and spec.preprocess.image_size,
+        "embedding_dim": spec and spec.embedding_dim,
+        "precisions": spec and [variant.precision for variant in spec.variants],
+        "default_precision": spec and spec.default_precision,
+        "licence": spec and spec.licence,
+        "bytes": model.size_bytes,
+        "identity": spec and spec.identity,
+        "path": os.fsencode(model.folder),
+        "problem": model.problem or None,
+    }
+
+
+def _cells(model: Installed) -> list[Cell]:
+    if model.spec is None:
+        return ["damaged", "", "", ""]
+    precisions = " ".join(variant.precision for variant in model.spec.variants)
+    return [model.spec.architecture, precisions, _size(model.size_bytes), model.spec.licence]
+
+
+def _facts(folder: Path, spec: ModelSpec) -> list[tuple[str, str]]:
+    preprocess = spec.preprocess
+    facts = [
+        ("folder", str(folder)),
+        ("identity", spec.identity),
+        ("architecture", f"{spec.architecture}, {spec.activation}"),
+        ("embedding", f"{spec.embedding_dim} numbers"),
+        ("pictures", f"{preprocess.image_size} pixels, {preprocess.resize}, {preprocess.interpolation}"),
+        ("texts", f"at most {spec.context_length} tokens, both markers counted"),
+        (
+            "logit scale",
+            f"{spec.logit_scale:.2f}" + ("" if spec.logit_bias is None else f", bias {spec.logit_bias:.2f}"),
+        ),
+        ("templates", " | ".join(spec.templates)),
+    ]
+    for variant in spec.variants:
+        chosen = " (default)" if variant.precision == spec.default_precision else ""
+        parity = ", ".join(f"{name} {value:g}" for name, value in (variant.parity or {}).items()) or "not measured"
+        facts.append((f"{variant.precision}{chosen}", f"{variant.image}, {variant.text}: {parity}"))
+    facts += [(name, str(value)) for name, value in spec.metrics.items()]
+    facts += [(name, str(value)) for name, value in spec.provenance.items()]
+    facts += [("licence", spec.licence), ("size", _size(sum(int(one["bytes"]) for one in spec.files.values())))]
+    return facts
+
+
+def _checked(
+    model: str, folder: Path, *, what: str, passed: bool, detail: str, **figures: float | None
+) -> dict[str, Any]:
+    return {"model": model, "check": what, "passed": passed, "detail": detail, **figures, "path": os.fsencode(folder)}
+
+
+def _say_who_depends(identity: str) -> None:
+    """A word about the library of this place, where it can be had: a model can be removed all the same."""
+    from clipcli.library.location import find_library
+    from clipcli.library.models import stored_models
+    from clipcli.library.store import Library
+    from clipcli.render.notes import counted, say
+
+    try:
+        path = find_library(None)
+        with Library.open(path) as library:
+            pictures = max(
+                (model.pictures for model in stored_models(library) if model.identity == identity), default=0
+            )
+    except ClipError:
+        return
+    if pictures:
+        say(f"{path} has {counted(pictures, 'picture')} by this model; they can be searched again once it is installed")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"

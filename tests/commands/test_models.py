@@ -1,0 +1,178 @@
+"""`clip models` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from clipcli.app import app
+from clipcli.bundle import installed
+from clipcli.bundle.encoder import Model
+from clipcli.bundle.installed import find_model, install, models_folder
+from tests.tiny_bundle import make_tiny_bundle
+
+Models = Callable[..., Any]
+
+
+@pytest.fixture
+def models() -> Models:
+    return lambda *arguments: CliRunner().invoke(app, ["models", *map(str, arguments)])
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = make_tiny_bundle(tmp_path / "package" / "starter", name="starter", seed=5)
+    monkeypatch.setattr(installed, "shipped_model", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    return install(make_tiny_bundle(tmp_path / "source"), name="mine")
+
+
+def records(result: Any) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.stderr
+    return list(json.loads(result.stdout))
+
+
+def test_list_shows_what_is_installed_and_which_is_used(models: Models, mine: Path) -> None:
+    lines = models("list").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["mine", "tiny"], ["*", "starter"]]
+    found = records(models("list", "--format", "json"))
+    assert [(one["name"], one["default"], one["shipped"]) for one in found] == [
+        ("mine", False, False),
+        ("starter", True, True),
+    ]
+    assert found[0]["precisions"] == ["fp32", "fp16"]
+    assert found[0]["bytes"] == sum(path.stat().st_size for path in mine.iterdir() if path.name[0] not in ".m")
+    assert found[0]["path"] == str(mine)
+    assert "problem" in found[0]
+
+
+def test_list_as_paths_and_csv(models: Models, mine: Path, shipped: Path) -> None:
+    assert models("list", "--format", "paths").stdout.splitlines() == [str(mine), str(shipped)]
+    (row, _) = csv.DictReader(io.StringIO(models("list", "--format", "csv").stdout))
+    assert row["name"] == "mine"
+    assert json.loads(row["precisions"]) == ["fp32", "fp16"]
+
+
+def test_list_names_damaged_models_and_goes_on(models: Models, mine: Path) -> None:
+    (mine / "model.json").write_text("{", "utf-8")
+    result = models("list")
+    assert result.exit_code == 0
+    assert "starter" in result.stdout
+    assert "mine is damaged" in result.stderr
+    assert records(models("list", "--format", "json"))[0]["problem"]
+
+
+def test_an_empty_list_says_so(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "shipped_model", lambda: None)
+    result = models("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "no models" in result.stderr
+    assert records(models("list", "--format", "json")) == []
+
+
+def test_show_tells_everything(models: Models, mine: Path) -> None:
+    text = models("show", "mine").stdout
+    for fact in (str(mine), "32 pixels", "at most 16 tokens", "fp32 (default)", "image_min_cosine 1", "MIT"):
+        assert fact in text
+    (record,) = records(models("show", "mine", "--format", "json"))
+    assert record["preprocess"]["image_size"] == 32
+    assert record["path"] == str(mine)
+    assert "starter" in models("show").stdout
+    (row,) = csv.DictReader(io.StringIO(models("show", "mine", "--format", "csv").stdout))
+    assert json.loads(row["preprocess"])["image_size"] == 32
+
+
+def test_show_takes_a_folder_and_misses_a_name(models: Models, shipped: Path) -> None:
+    assert str(shipped) in models("show", str(shipped)).stdout
+    result = models("show", "nobody")
+    assert result.exit_code == 4
+    assert result.stderr.count("\n") == 1
+
+
+def test_verify_passes_and_fails_by_exit_code(models: Models, mine: Path) -> None:
+    result = models("verify", "mine", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "FAILED" not in result.stdout
+    found = records(models("verify", "--device", "cpu", "--format", "json"))
+    assert {one["model"] for one in found} == {"mine", "starter"}
+    assert all(one["passed"] for one in found)
+
+    content = bytearray((mine / "image.onnx").read_bytes())
+    content[100] ^= 1
+    (mine / "image.onnx").write_bytes(content)
+    result = models("verify", "mine", "--format", "ndjson")
+    assert result.exit_code == 8
+    assert result.stderr.count("\n") == 1
+    assert "1 of" in result.stderr
+    failed = [one for one in map(json.loads, result.stdout.splitlines()) if not one["passed"]]
+    assert [one["check"] for one in failed] == ["image.onnx"]
+    assert "FAILED" in models("verify", "mine").stdout
+
+
+def test_verify_goes_on_after_a_model_that_cannot_be_read(models: Models, mine: Path) -> None:
+    (mine / "model.json").write_text("{", "utf-8")
+    result = models("verify", "--device", "cpu", "--format", "json")
+    assert result.exit_code == 8
+    found = json.loads(result.stdout)
+    assert [(one["model"], one["check"]) for one in found if not one["passed"]] == [("mine", "model.json")]
+    assert any(one["model"] == "starter" for one in found)
+
+
+def test_rm_removes_and_says_how_much(models: Models, mine: Path) -> None:
+    result = models("rm", "mine")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "removed mine (0." in result.stderr
+    assert not mine.exists()
+    assert models("rm", "mine").exit_code == 4
+    assert models("rm", "starter").exit_code == 2
+    assert models("rm").exit_code == 2
+
+
+def test_rm_tells_what_the_library_has_of_it(
+    models: Models, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipcli.commands import models as command
+
+    said: list[str] = []
+    monkeypatch.setattr(command, "_say_who_depends", said.append)
+    identity = Model.load(mine).identity
+    models("rm", "mine")
+    assert said == [identity]
+
+
+def test_a_damaged_model_can_be_removed(models: Models, mine: Path) -> None:
+    (mine / "model.json").write_text("{", "utf-8")
+    assert models("rm", "mine").exit_code == 0
+    assert not mine.exists()
+
+
+def test_default_chooses_shows_and_goes_back(models: Models, mine: Path, shipped: Path) -> None:
+    assert models("default").stdout == "starter\n"
+    assert models("default", "mine").stdout == "mine\n"
+    assert find_model(None) == mine
+    assert models("default").stdout == "mine\n"
+    assert models("default", "--reset").stdout == "starter\n"
+    assert find_model(None) == shipped
+    assert models("default", "nobody").exit_code == 4
+    assert models("default", "mine", "--reset").exit_code == 2
+
+
+def test_a_mismatch_found_at_installation_has_exit_code_8(mine: Path) -> None:
+    from clipcli.errors import ModelError
+
+    (mine / "tokenizer.json").write_bytes((mine / "tokenizer.json").read_bytes()[::-1])
+    with pytest.raises(ModelError) as caught:
+        install(mine, name="again")
+    assert caught.value.exit_code == 8
+    assert [path.name for path in models_folder().iterdir()] == ["mine"]

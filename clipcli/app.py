@@ -143,6 +143,9 @@ def report(error: Exception) -> int:
     if isinstance(error, ClipError):
         _line(str(error))
         return error.exit_code
+    if type(error).__name__ == "NoArgsIsHelpError":  # `clip models` alone
+        write_text(f"{error}\n")
+        return 0
     if isinstance(error, typer.TyperException):
         _line(_usage_message(error))
         return error.exit_code

@@ -71,6 +71,19 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert bare.stdout == invoke("--help").stdout == invoke("-h").stdout
 
 
+def test_a_command_with_subcommands_alone_shows_its_help() -> None:
+    alone = invoke("models")
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    assert alone.stdout == invoke("models", "--help").stdout
+    assert "..." not in alone.stdout.split("Commands:")[1]  # no summary is cut off
+
+
+def test_arguments_are_named_plainly() -> None:
+    assert invoke("matrix", "--help").stdout.startswith("Usage: clip matrix [OPTIONS] IMAGE...\n")
+    assert invoke("classify", "--help").stdout.startswith("Usage: clip classify [OPTIONS] [IMAGE...]\n")
+    assert "\n  IMAGE...  Pictures, or folders" in invoke("matrix", "--help").stdout
+
+
 def test_help_needs_next_to_nothing(run_clip: Run, tmp_path: Path) -> None:
     """`clip --help` with everything heavy made impossible to import, and so are all the commands it lists."""
     (tmp_path / "sitecustomize.py").write_text(

@@ -93,6 +93,8 @@ def _plain(commands: Sequence[Any]) -> None:
     """Help without boxes, the same for every command and at every depth."""
     for command in commands:
         command.rich_markup_mode = None
+        # typer would cut the first paragraph off at 45 characters in the list of subcommands.
+        command.short_help = command.short_help or " ".join((command.help or "").split("\n\n")[0].split())
         command.context_settings = {**CONTEXT_SETTINGS, **command.context_settings}
         for parameter in command.params:
             if parameter.param_type_name == "argument":
@@ -102,7 +104,7 @@ def _plain(commands: Sequence[Any]) -> None:
 
 def _name_plainly(argument: Any) -> None:
     """`PHOTOS...` in usage and help, where typer writes `{PHOTOS}...` and `PHOTOS <list[Path]>`."""
-    shown = argument.display_name_raw.upper() + ("..." if argument.nargs != 1 else "")
+    shown = argument.display_name_raw.upper().strip("[]") + ("..." if argument.nargs != 1 else "")
     argument._usage_display_name = lambda: shown if argument.required else f"[{shown}]"
     argument._rich_display_name = lambda: shown
     argument.display_type_rich = lambda ctx: None  # noqa: ARG005 - the signature is typer's

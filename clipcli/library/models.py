@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clipcli.errors import NotFoundError
 from clipcli.library.store import Library
 
-__all__ = ["StoredModel", "find_stored", "own_model", "register_model", "stored_models"]
+__all__ = ["StoredModel", "find_stored", "keep_own_model", "own_model", "register_model", "stored_models"]
 
 _COLUMNS = "id, identity, precision, name, folder, dimension, state"
 
@@ -76,6 +76,15 @@ RETURNING id""",
         (identity, precision, name, folder, dimension),
     ).fetchone()
     return int(model_id)
+
+
+def keep_own_model(connection: sqlite3.Connection, model_id: int) -> None:
+    """Make this the library's own model, unless another one has more of its pictures. To be called within `write()`."""
+    counts: dict[int, int] = dict(connection.execute("SELECT model_id, count(*) FROM embeddings GROUP BY model_id"))
+    row = connection.execute("SELECT value FROM settings WHERE key = 'own_model'").fetchone()
+    own = None if row is None else int(row[0])
+    if own is None or counts.get(model_id, 0) >= counts.get(own, 0):
+        connection.execute("INSERT OR REPLACE INTO settings (key, value) VALUES ('own_model', ?)", (str(model_id),))
 
 
 def _model(row: tuple[int, str, str, str, str, int, str], pictures: int) -> StoredModel:

@@ -22,7 +22,10 @@ _LOCKED_BYTE = 1 << 30
 
 
 class RunLock:
-    """A lock file beside the library, there while a run lasts. Raises LibraryLockedError at once when it is taken."""
+    """A lock file beside the library, there while a run lasts. Raises LibraryLockedError at once when it is taken.
+
+    Makes the library's folder where there is none yet.
+    """
 
     def __init__(self, library: Path) -> None:
         self._library = library
@@ -61,6 +64,7 @@ class RunLock:
 
     def _open(self) -> int:
         try:
+            self._library.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

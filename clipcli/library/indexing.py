@@ -1,0 +1,200 @@
+"""Bringing a library up to date with folders: scan, decide, then read, embed and write, each overlapping the next."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused, Skip
+from clipcli.library.models import keep_own_model, register_model, stored_models
+from clipcli.library.pipeline import Pipeline
+from clipcli.library.planning import Plan, make_plan
+from clipcli.library.reading import Contents, Reader
+from clipcli.library.report import IndexOptions, IndexReport, Progress
+from clipcli.library.roots import Target, add_root, read_roots, targets
+from clipcli.library.sqlite_errors import translated
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute
+from clipcli.library.writing import Batch, BatchWriter
+
+if TYPE_CHECKING:
+    from clipcli.bundle.encoder import Model
+
+__all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview"]
+
+_BATCH_ON_GPU, _BATCH_ON_CPU = 64, 16  # a processor is at its peak from 8; small batches answer Ctrl-C sooner
+_MAX_WORKERS = 8
+
+OnProgress = Callable[[Progress], None]
+
+
+def preview(library: Library | None, paths: Sequence[bytes], model: Model, options: IndexOptions) -> IndexReport:
+    """What `index_folders` would do; nothing is changed. `library` is None where there is none yet.
+
+    `forgotten` is the most it could be: a file that has only moved is recognised when it is read.
+    """
+    wanted = targets(paths, read_roots(library) if library is not None else ())
+    plan = _plan(library, wanted, model, options, _say_nothing)
+    report = _report(plan)
+    report.forgotten = len(plan.vanished)
+    return report
+
+
+def index_folders(
+    library: Library, paths: Sequence[bytes], model: Model, options: IndexOptions, on_progress: OnProgress
+) -> IndexReport:
+    """Bring the library up to date with files and folders. The caller holds the library's `RunLock`.
+
+    Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
+    there. Raises NotFoundError for a path that is not there, ModelError and DeviceError of the model, NoSpaceError,
+    LibraryLockedError, LibraryDamagedError; a file that cannot be read is in the report instead.
+    """
+    started = time.monotonic()
+    wanted = targets(paths, read_roots(library))
+    plan = _plan(library, wanted, model, options, on_progress)
+    run = _Run(library, wanted, plan, model, options, on_progress)
+    if plan.jobs:
+        run.embed(plan.jobs)
+    run.finish()
+    run.report.seconds = time.monotonic() - started
+    return run.report
+
+
+def _say_nothing(progress: Progress) -> None:
+    """For a run that nobody listens to."""
+
+
+def _plan(
+    library: Library | None, wanted: Sequence[Target], model: Model, options: IndexOptions, on_progress: OnProgress
+) -> Plan:
+    model_id = None
+    if library is not None:
+        same = (known for known in stored_models(library) if known.identity == model.identity)
+        model_id = next((known.id for known in same if known.precision == model.precision), None)
+    return make_plan(
+        library,
+        wanted,
+        model_id=model_id,
+        max_megapixels=options.max_megapixels,
+        force=options.force,
+        on_found=lambda found: on_progress(Progress(phase="scan", done=found)),
+    )
+
+
+def _report(plan: Plan) -> IndexReport:
+    return IndexReport(
+        considered=plan.considered,
+        unchanged=plan.unchanged,
+        known_bad=plan.known_bad,
+        others=plan.others,
+        pending=len(plan.jobs),
+        newly_skipped=[folder.skip for folder in plan.unlisted],
+        absent=list(plan.absent),
+    )
+
+
+class _Run:
+    """One run after its plan: the stages put together, and the count of what has come through them."""
+
+    def __init__(
+        self,
+        library: Library,
+        wanted: Sequence[Target],
+        plan: Plan,
+        model: Model,
+        options: IndexOptions,
+        on_progress: OnProgress,
+    ) -> None:
+        self.report = _report(plan)
+        self._library = library
+        self._plan = plan
+        self._model = model
+        self._options = options
+        self._on_progress = on_progress
+        self._total = len(plan.jobs)
+        self._postponed: list[Job] = []
+        with library.write() as connection:
+            self._model_id = register_model(
+                connection,
+                identity=model.identity,
+                precision=model.precision,
+                name=model.name,
+                folder=os.fspath(model.folder.absolute()),
+                dimension=model.spec.embedding_dim,
+            )
+            roots = [target.root for target in wanted]
+            self._root_ids = {
+                root.path: add_root(library, connection, root.path) if root.id is None else root.id for root in roots
+            }
+        self._writer = BatchWriter(library, model_id=self._model_id, root_ids=self._root_ids, vanished=plan.vanished)
+        self._writer.save_unlisted(plan.unlisted)
+
+    def embed(self, jobs: Sequence[Job]) -> None:
+        """All jobs, in a second round those that waited for a twin, which by then is in the library or refused."""
+        self._tell(skipped=self.report.newly_skipped)
+        batch_size = self._options.batch_size or (_BATCH_ON_GPU if self._model.device != "cpu" else _BATCH_ON_CPU)
+        with closing(self._library.second_reader()) as connection, translated(self._library.path):
+            contents = Contents(connection, self._model_id)
+            reader = Reader(
+                contents,
+                self._model.spec.preprocess,
+                max_megapixels=self._options.max_megapixels,
+                force=self._options.force,
+            )
+            self._pass(jobs, reader, contents, batch_size)
+            if self._postponed:
+                reader.postpones = False
+                self._pass(self._postponed, reader, contents, batch_size)
+
+    def finish(self) -> None:
+        """What can only be done once every file has been looked at."""
+        self.report.forgotten = self._writer.forget(skips=self._plan.outdated_skips)
+        with self._library.write() as connection:
+            connection.executemany(
+                "UPDATE roots SET scanned_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ?",
+                [(self._root_ids[path],) for path in self._plan.scanned_roots],
+            )
+            keep_own_model(connection, self._model_id)
+
+    def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, batch_size: int) -> None:
+        def commit(batch: Batch) -> None:
+            self._writer.commit(batch)
+            contents.release(outcome.digest for outcome in batch.outcomes if isinstance(outcome, Decoded))
+
+        Pipeline(
+            read=reader.read,
+            encode=self._model.encode_images,
+            commit=commit,
+            workers=self._options.workers or min(_MAX_WORKERS, os.cpu_count() or 1),
+            batch_size=batch_size,
+        ).run(jobs, self._count)
+
+    def _count(self, batch: Batch) -> None:
+        skipped: list[Skip] = []
+        for outcome in batch.outcomes:
+            if isinstance(outcome, Postponed):
+                self._postponed.append(outcome.job)
+                continue
+            self.report.pending -= 1
+            if isinstance(outcome, Decoded):
+                self.report.embedded += 1
+            elif isinstance(outcome, Kept | Copied):
+                self.report.recognised += 1
+            elif isinstance(outcome, Refused):
+                job = outcome.job
+                if outcome.reason == job.known_reason:
+                    self.report.known_bad += 1
+                else:
+                    skipped.append(
+                        Skip(path=absolute(job.root, job.path), reason=outcome.reason, detail=outcome.detail)
+                    )
+        self.report.newly_skipped += skipped
+        self._tell(skipped=skipped)
+
+    def _tell(self, *, skipped: Sequence[Skip]) -> None:
+        self._on_progress(
+            Progress(phase="embed", done=self._total - self.report.pending, total=self._total, skipped=tuple(skipped))
+        )

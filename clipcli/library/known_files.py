@@ -1,0 +1,107 @@
+"""What the library knows of the files below a folder, so that unchanged ones need not be opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import range_below, to_stored
+
+__all__ = ["KnownImage", "KnownSkip", "digests_of", "known_images", "known_skips"]
+
+_IDS_AT_ONCE = 500
+
+# Reasons that lie outside the file: it may be readable now although nothing about it has changed.
+_PASSING = frozenset(("no-permission", "io-error", "missing", "out-of-memory"))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """`current`: it has a vector of the model in use, made from the content it was last seen with."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSkip:
+    """A file or folder that could not be read when last looked at."""
+
+    id: int
+    kind: str
+    reason: str
+    size: int
+    mtime_ns: int
+    megapixels: float | None
+
+    def is_worth_another_try(self, size: int, mtime_ns: int, max_megapixels: float) -> bool:
+        if (size, mtime_ns) != (self.size, self.mtime_ns) or self.reason in _PASSING:
+            return True
+        return self.megapixels is not None and self.megapixels <= max_megapixels
+
+
+def known_images(
+    connection: sqlite3.Connection,
+    root_id: int,
+    model_id: int | None,
+    *,
+    folder: bytes | None,
+    file: bytes | None = None,
+) -> dict[str | bytes, KnownImage]:
+    """By stored path: all below `folder` (empty: of the whole root), or the one `file`."""
+    where, values = _place("images.path", folder, file)
+    rows = connection.execute(
+        "SELECT images.path, images.id, images.size, images.mtime_ns, "
+        "coalesce(embeddings.digest = images.digest AND NOT images.stale, 0) FROM images "
+        "LEFT JOIN embeddings ON embeddings.image_id = images.id AND embeddings.model_id = ? "
+        f"WHERE images.root_id = ? AND {where}",
+        (model_id, root_id, *values),
+    )
+    return {path: KnownImage(id, size, mtime_ns, bool(current)) for path, id, size, mtime_ns, current in _all(rows)}
+
+
+def known_skips(
+    connection: sqlite3.Connection, root_id: int, *, folder: bytes | None, file: bytes | None = None
+) -> dict[str | bytes, KnownSkip]:
+    """As `known_images`, for what could not be read."""
+    where, values = _place("path", folder, file)
+    rows = connection.execute(
+        f"SELECT path, id, kind, reason, size, mtime_ns, megapixels FROM skipped WHERE root_id = ? AND {where}",
+        (root_id, *values),
+    )
+    return {path: KnownSkip(*rest) for path, *rest in _all(rows)}
+
+
+def digests_of(library: Library, image_ids: Sequence[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    with library.read() as connection:
+        for start in range(0, len(image_ids), _IDS_AT_ONCE):
+            part = image_ids[start : start + _IDS_AT_ONCE]
+            found.update(
+                connection.execute(f"SELECT id, digest FROM images WHERE id IN ({','.join('?' * len(part))})", part)
+            )
+    return found
+
+
+def _all(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    while part := rows.fetchmany(5000):
+        yield from part
+
+
+def _place(column: str, folder: bytes | None, file: bytes | None) -> tuple[str, tuple[str | bytes, ...]]:
+    """A condition on a path and its values. Text and bytes sort apart, so a folder's range is asked for in both."""
+    if file is not None:
+        return f"{column} = ?", (to_stored(file),)
+    if not folder:
+        return "1", ()
+    first, end = range_below(folder)
+    this, text_first, text_end = to_stored(folder), to_stored(first), to_stored(end)
+    return (
+        f"({column} = ? OR ({column} >= ? AND {column} < ?) OR ({column} >= ? AND {column} < ?))",
+        (this, text_first, text_end, first, end),
+    )

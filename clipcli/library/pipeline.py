@@ -1,0 +1,145 @@
+"""Three stages that overlap: several threads read, one runs the model, one writes; the caller's thread waits.
+
+The caller's thread does nothing but wait, so that Ctrl-C reaches it at once even while the model computes. At most one
+batch is written while the next is computed: a kill costs those, and nothing that was reported as done.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcli.library.jobs import Decoded, Job, Outcome
+from clipcli.library.writing import Batch
+
+__all__ = ["Pipeline"]
+
+_GRACE_S = 1.5  # how long a batch in the model is waited for after Ctrl-C
+_LIGHT_OUTCOMES = 256  # outcomes that need no model, such as moved files, are written this many at a time at the latest
+_POLL_S = 0.5  # on Windows a wait without end cannot be interrupted
+
+
+class Pipeline:
+    """One pass over jobs. `read` is called in `workers` threads, `encode` in one, `commit` in another."""
+
+    def __init__(
+        self,
+        *,
+        read: Callable[[Job], Outcome],
+        encode: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+        commit: Callable[[Batch], None],
+        workers: int,
+        batch_size: int,
+    ) -> None:
+        self._read = read
+        self._encode = encode
+        self._commit = commit
+        self._batch_size = batch_size
+        self._look_ahead = 2 * batch_size + workers
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+        self._stop = threading.Event()
+        self._writer_is_free = threading.Semaphore(1)
+        self._to_write: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Batch | BaseException | None] = queue.SimpleQueue()
+
+    def run(self, jobs: Iterable[Job], on_commit: Callable[[Batch], None]) -> None:
+        """Returns when all jobs are through; `on_commit` is called here with each batch once it is in the library.
+
+        Whatever a stage raises is raised here. After Ctrl-C, what is in the model is written when that takes no more
+        than a moment, else dropped; either way KeyboardInterrupt comes through with nothing left half-done.
+        """
+        encoder = threading.Thread(target=self._encode_all, args=(jobs,), name="model")
+        writer = threading.Thread(target=self._write_all, name="write")
+        encoder.start()
+        writer.start()
+        try:
+            while True:
+                try:
+                    event = self._events.get(timeout=_POLL_S)
+                except queue.Empty:
+                    continue
+                if isinstance(event, BaseException):
+                    raise event
+                if event is None:
+                    break
+                on_commit(event)
+        finally:
+            self._stop.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            _join(encoder, _GRACE_S)
+            self._to_write.put(None)
+            _join(writer, None)
+            self._tell_the_rest(on_commit)
+
+    def _tell_the_rest(self, on_commit: Callable[[Batch], None]) -> None:
+        """What was committed between the interruption and the end."""
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(event, Batch):
+                on_commit(event)
+
+    def _encode_all(self, jobs: Iterable[Job]) -> None:
+        try:
+            remaining = iter(jobs)
+            reading: deque[Future[Outcome]] = deque()
+            outcomes: list[Outcome] = []
+            pictures = 0
+            while not self._stop.is_set():
+                while len(reading) < self._look_ahead and (job := next(remaining, None)) is not None:
+                    reading.append(self._pool.submit(self._read, job))
+                if not reading:
+                    break
+                outcome = reading.popleft().result()
+                outcomes.append(outcome)
+                pictures += isinstance(outcome, Decoded)
+                if pictures == self._batch_size or len(outcomes) >= self._batch_size + _LIGHT_OUTCOMES:
+                    self._hand_over(outcomes)
+                    outcomes, pictures = [], 0
+            if outcomes and not self._stop.is_set():
+                self._hand_over(outcomes)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            # Cancelled reads and a closed pool are how a stop reaches this thread.
+            if not (self._stop.is_set() and isinstance(error, CancelledError | RuntimeError)):
+                self._events.put(error)
+        finally:
+            self._to_write.put(None)
+
+    def _hand_over(self, outcomes: list[Outcome]) -> None:
+        pixels = [outcome.pixels for outcome in outcomes if isinstance(outcome, Decoded)]
+        vectors = self._encode(np.stack(pixels)) if pixels else np.empty((0, 0), dtype=np.float32)  # (B, D)
+        # Waiting for the writer before the next batch is begun keeps what a kill can cost at two batches.
+        self._writer_is_free.acquire()
+        self._to_write.put(Batch(outcomes=outcomes, vectors=vectors))
+
+    def _write_all(self) -> None:
+        while (batch := self._to_write.get()) is not None:
+            try:
+                self._commit(batch)
+                self._events.put(batch)
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+                self._stop.set()
+                self._events.put(error)
+            finally:
+                self._writer_is_free.release()
+        self._events.put(None)
+
+
+def _join(thread: threading.Thread, timeout_s: float | None) -> None:
+    """Wait for a thread; another Ctrl-C meanwhile ends a wait that has a limit, and no other."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while thread.is_alive() and (deadline is None or time.monotonic() < deadline):
+        try:
+            thread.join(0.1)
+        except KeyboardInterrupt:
+            if deadline is not None:
+                return

@@ -1,0 +1,204 @@
+"""What an index run will have to do: the files on disk held against what the library knows. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from clipcli.library.jobs import Job, Skip
+from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips
+from clipcli.library.roots import Root, Target
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
+
+__all__ = ["Plan", "UnlistedFolder", "make_plan"]
+
+_TELL_EVERY = 500  # files between two calls of `on_found`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnlistedFolder:
+    """A folder that could not be listed, for the table of what was skipped."""
+
+    root: bytes
+    skip: Skip
+    path: bytes
+
+
+@dataclass(kw_only=True, slots=True)
+class Plan:
+    """`unchanged` files are in the library as they are; `known_bad` ones could not be read before and have not changed.
+
+    `others` looked like no picture and are not counted as considered. `vanished` are the image ids whose file is gone,
+    with its digest. `absent` are folders that are not there, or empty where pictures are known: perhaps a disk that is
+    not mounted.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    unchanged: int = 0
+    known_bad: int = 0
+    others: int = 0
+    unlisted: list[UnlistedFolder] = field(default_factory=list)
+    vanished: dict[int, str] = field(default_factory=dict)
+    outdated_skips: list[int] = field(default_factory=list)
+    absent: list[bytes] = field(default_factory=list)
+    scanned_roots: list[bytes] = field(default_factory=list)
+
+    @property
+    def considered(self) -> int:
+        return len(self.jobs) + self.unchanged + self.known_bad + len(self.unlisted)
+
+
+def make_plan(
+    library: Library | None,
+    targets: Sequence[Target],
+    *,
+    model_id: int | None,
+    max_megapixels: float,
+    force: bool,
+    on_found: Callable[[int], None],
+) -> Plan:
+    """Look through the targets. `library` is None where there is no library yet, `model_id` where the model is new.
+
+    With `force` every file becomes a job, whatever is known of it.
+    """
+    planner = _Planner(library, model_id, max_megapixels, force, on_found)
+    roots = frozenset(target.root.path for target in targets)
+    for target in targets:
+        for folder in target.folders:
+            planner.folder(target.root, folder, leave_out=roots - {target.root.path})
+        for file in target.files:
+            planner.file(target.root, file)
+    return planner.plan
+
+
+class _Planner:
+    def __init__(
+        self,
+        library: Library | None,
+        model_id: int | None,
+        max_megapixels: float,
+        force: bool,
+        on_found: Callable[[int], None],
+    ) -> None:
+        self.plan = Plan()
+        self._library = library
+        self._model_id = model_id
+        self._max_megapixels = max_megapixels
+        self._force = force
+        self._on_found = on_found
+        self._found = 0
+
+    def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
+        images, skips = self._known(root, folder=folder)
+        top = absolute(root.path, folder)
+        if _is_absent(top) and (images or not os.path.isdir(top)):
+            self.plan.absent.append(top)
+            return
+        prefix = folder + b"/" if folder else b""
+        for entry in walk(top, leave_out=leave_out):
+            path = prefix + entry.path if entry.path else folder
+            key = to_stored(path)
+            if isinstance(entry, UnreadableFolder):
+                self._unlisted(root, path, entry, skips.pop(key, None))
+            else:
+                self._file(root, path, entry, images.pop(key, None), skips.pop(key, None))
+        # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
+        gone = [known.id for key, known in images.items() if _is_gone(absolute(root.path, from_stored(key)))]
+        if self._library is not None and gone:
+            self.plan.vanished.update(digests_of(self._library, gone))
+        self.plan.outdated_skips += [
+            known.id
+            for key, known in skips.items()
+            if known.kind == "folder" or _is_gone(absolute(root.path, from_stored(key)))
+        ]
+        if not folder:
+            self.plan.scanned_roots.append(root.path)
+
+    def file(self, root: Root, path: bytes) -> None:
+        images, skips = self._known(root, file=path)
+        key = to_stored(path)
+        try:
+            found = found_file(absolute(root.path, path), relative=path)
+        except OSError:  # it was there a moment ago
+            return
+        if found is not None:
+            self._file(root, path, found, images.get(key), skips.get(key))
+
+    def _known(
+        self, root: Root, *, folder: bytes | None = None, file: bytes | None = None
+    ) -> tuple[dict[str | bytes, KnownImage], dict[str | bytes, KnownSkip]]:
+        if self._library is None or root.id is None:
+            return {}, {}
+        with self._library.read() as connection:
+            return (
+                known_images(connection, root.id, self._model_id, folder=folder, file=file),
+                known_skips(connection, root.id, folder=folder, file=file),
+            )
+
+    def _file(self, root: Root, path: bytes, found: FoundFile, known: KnownImage | None, bad: KnownSkip | None) -> None:
+        self._found += 1
+        if self._found % _TELL_EVERY == 0:
+            self._on_found(self._found)
+        same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+        if known is not None and same and known.current and not self._force:
+            self.plan.unchanged += 1
+            return
+        retry = bad is not None and (
+            self._force or bad.is_worth_another_try(found.size, found.mtime_ns, self._max_megapixels)
+        )
+        if bad is not None and not retry:
+            self.plan.known_bad += 1
+            return
+        unheard_of = known is None and bad is None
+        if unheard_of and not found.named_picture and not looks_like_picture(absolute(root.path, path)):
+            self.plan.others += 1
+            return
+        same_bad = bad is not None and (bad.size, bad.mtime_ns) == (found.size, found.mtime_ns)
+        self.plan.jobs.append(
+            Job(
+                root=root.path,
+                path=path,
+                size=found.size,
+                mtime_ns=found.mtime_ns,
+                image_id=known.id if known is not None else None,
+                known_reason=bad.reason if bad is not None and same_bad else None,
+            )
+        )
+
+    def _unlisted(self, root: Root, path: bytes, entry: UnreadableFolder, bad: KnownSkip | None) -> None:
+        if bad is not None and (bad.kind, bad.reason) == ("folder", entry.reason):
+            self.plan.known_bad += 1
+            return
+        skip = Skip(path=absolute(root.path, path), reason=entry.reason, detail=f"folder: {entry.detail}")
+        self.plan.unlisted.append(UnlistedFolder(root=root.path, path=path, skip=skip))
+
+
+def _is_absent(folder: bytes) -> bool:
+    """Not there, or there without a single entry, as the place of a disk that is not mounted is."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def _is_gone(path: bytes) -> bool:
+    """Whether there is certainly no such file any more: one behind a link that leads nowhere may come back."""
+    try:
+        os.lstat(path)
+        return False
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError:
+        return False
+    folder = os.path.dirname(path)
+    while not os.path.exists(folder):
+        if os.path.islink(folder):
+            return False
+        folder = os.path.dirname(folder)
+    return True

@@ -1,0 +1,73 @@
+"""How an index run is asked for, how it tells where it stands, and what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clipcli.errors import UsageError
+from clipcli.library.jobs import Skip
+from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
+
+__all__ = ["IndexOptions", "IndexReport", "Progress"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexOptions:
+    """`batch_size` and `workers` (threads that read files) None: chosen by device and processor.
+
+    `force` reads and embeds every file again, unchanged and known bad ones as well.
+    """
+
+    batch_size: int | None = None
+    workers: int | None = None
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and not 1 <= self.batch_size <= 4096:
+            raise UsageError(f"a batch has 1 to 4096 pictures, not {self.batch_size}")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise UsageError(f"1 to 256 threads can read files, not {self.workers}")
+        if not self.max_megapixels > 0:
+            raise UsageError(f"the limit in megapixels has to be above zero, not {self.max_megapixels:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Where a run stands. `phase` "scan": `done` files found so far. "embed": `done` of `total` files are through,
+    `skipped` are those newly skipped since the last call; the first call comes before the model is used.
+    """
+
+    phase: str
+    done: int
+    total: int | None = None
+    skipped: tuple[Skip, ...] = ()
+
+
+@dataclass(kw_only=True, slots=True)
+class IndexReport:
+    """What became of every file: `considered == indexed + skipped + pending`.
+
+    `recognised` were moved, copied or touched and needed no model. `known_bad` could not be read before either and have
+    not changed. `pending` were not looked at (a preview). `others` are no pictures and count nowhere else.
+    """
+
+    considered: int
+    unchanged: int
+    known_bad: int
+    others: int
+    pending: int
+    embedded: int = 0
+    recognised: int = 0
+    newly_skipped: list[Skip] = field(default_factory=list)
+    forgotten: int = 0
+    absent: list[bytes] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def indexed(self) -> int:
+        return self.unchanged + self.embedded + self.recognised
+
+    @property
+    def skipped(self) -> int:
+        return self.known_bad + len(self.newly_skipped)

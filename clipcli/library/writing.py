@@ -1,0 +1,198 @@
+"""The last stage of an index run: one transaction per batch, so that a batch is in the library whole or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from clipcli.library.jobs import Copied, Decoded, Job, Kept, Outcome, Refused
+from clipcli.library.planning import UnlistedFolder
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import to_stored
+from clipcli.photos.facts import Facts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Batch", "BatchWriter"]
+
+_IDS_AT_ONCE = 500
+_FACTS = (
+    "width",
+    "height",
+    "format",
+    "orientation",
+    "taken_at",
+    "taken_from",
+    "camera",
+    "lens",
+    "latitude",
+    "longitude",
+)
+_SAVE_VECTOR = """
+INSERT INTO embeddings (image_id, model_id, digest, vector) {values}
+ON CONFLICT (image_id, model_id) DO UPDATE SET digest = excluded.digest, vector = excluded.vector"""
+_NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Outcomes in order, and the vectors of those that are `Decoded`, in the same order. B of them."""
+
+    outcomes: Sequence[Outcome]
+    vectors: NDArray[np.float32]  # (B, D)
+
+
+class BatchWriter:
+    """Writes batches for one model. `vanished` are ids of images whose files are gone, by their digest: a new file with
+    that content takes the image over, tags and all, under its new path.
+    """
+
+    def __init__(
+        self, library: Library, *, model_id: int, root_ids: Mapping[bytes, int], vanished: Mapping[int, str]
+    ) -> None:
+        self._library = library
+        self._model_id = model_id
+        self._root_ids = root_ids
+        self._vanished = dict(vanished)
+        self._by_digest = {digest: image_id for image_id, digest in vanished.items()}
+
+    def commit(self, batch: Batch) -> None:
+        """One transaction. After NoSpaceError, LibraryLockedError or LibraryDamagedError none of it is there."""
+        taken_over: list[int] = []
+        with self._library.write() as connection:
+            rows = iter(batch.vectors)
+            for outcome in batch.outcomes:
+                if isinstance(outcome, Decoded):
+                    image_id = self._save_image(connection, outcome, outcome.facts, taken_over)
+                    connection.execute(
+                        _SAVE_VECTOR.format(values="VALUES (?, ?, ?, ?)"),
+                        (image_id, self._model_id, outcome.digest, next(rows).astype("<f4").tobytes()),
+                    )
+                elif isinstance(outcome, Copied):
+                    self._copy(connection, outcome, taken_over)
+                elif isinstance(outcome, Kept):
+                    connection.execute(
+                        f"UPDATE images SET size = ?, mtime_ns = ?, stale = 0, updated_at = {_NOW} WHERE id = ?",
+                        (outcome.size, outcome.mtime_ns, outcome.job.image_id),
+                    )
+                    self._not_skipped(connection, outcome.job)
+                elif isinstance(outcome, Refused):
+                    self._save_refusal(connection, outcome)
+        for image_id in taken_over:
+            self._by_digest.pop(self._vanished.pop(image_id), None)
+
+    def save_unlisted(self, folders: Iterable[UnlistedFolder]) -> None:
+        with self._library.write() as connection:
+            for folder in folders:
+                self._save_skip(connection, folder.root, folder.path, "folder", folder.skip.reason, folder.skip.detail)
+
+    def forget(self, *, skips: Sequence[int]) -> int:
+        """Remove what is gone from the disk and was not found again under another name; how many pictures that was."""
+        gone = sorted(self._vanished)
+        for table, ids in (("images", gone), ("skipped", sorted(skips))):
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                part = ids[start : start + _IDS_AT_ONCE]
+                with self._library.write() as connection:
+                    connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(part))})", part)
+        self._vanished.clear()
+        self._by_digest.clear()
+        return len(gone)
+
+    def _save_image(
+        self, connection: sqlite3.Connection, outcome: Decoded | Copied, facts: Facts, taken_over: list[int]
+    ) -> int:
+        job = outcome.job
+        image_id = job.image_id
+        if image_id is None:
+            image_id = self._by_digest.get(outcome.digest)
+            if image_id in taken_over:
+                image_id = None
+            elif image_id is not None:
+                taken_over.append(image_id)
+        columns = ("root_id", "path", "size", "mtime_ns", "digest", *_FACTS)
+        values = (
+            self._root_ids[job.root],
+            to_stored(job.path),
+            outcome.size,
+            outcome.mtime_ns,
+            outcome.digest,
+            *(getattr(facts, name) for name in _FACTS),
+        )
+        if image_id is not None:
+            changes = ", ".join(f"{column} = ?" for column in columns)
+            connection.execute(
+                f"UPDATE images SET {changes}, stale = 0, updated_at = {_NOW} WHERE id = ?", (*values, image_id)
+            )
+        else:
+            changes = ", ".join(f"{column} = excluded.{column}" for column in columns)
+            (image_id,) = connection.execute(
+                f"INSERT INTO images ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+                f"ON CONFLICT (root_id, path) DO UPDATE SET {changes}, stale = 0, updated_at = {_NOW} RETURNING id",
+                values,
+            ).fetchone()
+        self._not_skipped(connection, job)
+        assert image_id is not None
+        return int(image_id)
+
+    def _copy(self, connection: sqlite3.Connection, outcome: Copied, taken_over: list[int]) -> None:
+        row = connection.execute(f"SELECT {', '.join(_FACTS)} FROM images WHERE id = ?", (outcome.source,)).fetchone()
+        if row is None:  # somebody removed it meanwhile: the next run embeds the file
+            return
+        facts = Facts(**dict(zip(_FACTS, row, strict=True)))
+        if facts.taken_from == "file":
+            moment = datetime.fromtimestamp(outcome.mtime_ns // 1_000_000_000, UTC)
+            facts = replace(facts, taken_at=moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        image_id = self._save_image(connection, outcome, facts, taken_over)
+        if image_id != outcome.source:
+            connection.execute(
+                _SAVE_VECTOR.format(
+                    values="SELECT ?, model_id, digest, vector FROM embeddings WHERE image_id = ? AND model_id = ?"
+                ),
+                (image_id, outcome.source, self._model_id),
+            )
+
+    def _save_refusal(self, connection: sqlite3.Connection, outcome: Refused) -> None:
+        job = outcome.job
+        if job.image_id is not None:  # the old vector stays, marked
+            connection.execute("UPDATE images SET stale = 1 WHERE id = ?", (job.image_id,))
+        self._save_skip(
+            connection,
+            job.root,
+            job.path,
+            "file",
+            outcome.reason,
+            outcome.detail,
+            job.size,
+            job.mtime_ns,
+            outcome.megapixels,
+        )
+
+    def _save_skip(
+        self,
+        connection: sqlite3.Connection,
+        root: bytes,
+        path: bytes,
+        kind: str,
+        reason: str,
+        detail: str,
+        size: int = 0,
+        mtime_ns: int = 0,
+        megapixels: float | None = None,
+    ) -> None:
+        connection.execute(
+            """
+INSERT INTO skipped (root_id, path, kind, reason, detail, size, mtime_ns, megapixels) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (root_id, path) DO UPDATE SET kind = excluded.kind, reason = excluded.reason, detail = excluded.detail,
+  size = excluded.size, mtime_ns = excluded.mtime_ns, megapixels = excluded.megapixels""",
+            (self._root_ids[root], to_stored(path), kind, reason, detail, size, mtime_ns, megapixels),
+        )
+
+    def _not_skipped(self, connection: sqlite3.Connection, job: Job) -> None:
+        connection.execute(
+            "DELETE FROM skipped WHERE root_id = ? AND path = ?", (self._root_ids[job.root], to_stored(job.path))
+        )

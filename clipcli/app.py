@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -203,5 +204,17 @@ def drop_unwritable_output() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of `clip` and `clipcli`."""
     command = typer.main.get_command(app)
-    command.main(args=list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        command.main(args=list(sys.argv[1:] if arguments is None else arguments))
+    except SystemExit as stop:
+        if _exit_code(stop) in (INTERRUPTED, TERMINATED):
+            _leave_working_threads(_exit_code(stop))
+        raise
     raise AssertionError("ClipGroup.main always exits")
+
+
+def _leave_working_threads(code: int) -> None:
+    """Python waits at its end for every thread, and a model that is computing cannot be told to stop."""
+    if threading.active_count() > 1:
+        sys.stderr.flush()
+        os._exit(code)

@@ -29,9 +29,10 @@ def embed(
         int | None,
         typer.Option(
             metavar="N",
-            min=1,
+            min=2,
             max=4096,
-            help="Pictures per run of the model and per commit. Default: 64 on a GPU, 16 on the CPU.",
+            help="Pictures in flight, half in the model and half being written: all that a kill can cost. "
+            "Default: 128 on a GPU, 32 on the CPU.",
             show_default=False,
         ),
     ] = None,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview"]
 
-_BATCH_ON_GPU, _BATCH_ON_CPU = 64, 16  # a processor is at its peak from 8; small batches answer Ctrl-C sooner
+_IN_FLIGHT_ON_GPU, _IN_FLIGHT_ON_CPU = 128, 32
 _MAX_WORKERS = 8
 
 OnProgress = Callable[[Progress], None]
@@ -135,7 +135,8 @@ class _Run:
     def embed(self, jobs: Sequence[Job]) -> None:
         """All jobs, in a second round those that waited for a twin, which by then is in the library or refused."""
         self._tell(skipped=self.report.newly_skipped)
-        batch_size = self._options.batch_size or (_BATCH_ON_GPU if self._model.device != "cpu" else _BATCH_ON_CPU)
+        default = _IN_FLIGHT_ON_CPU if self._model.device == "cpu" else _IN_FLIGHT_ON_GPU
+        batch_size = (self._options.batch_size or default) // 2  # half is written while the other half is computed
         with closing(self._library.second_reader()) as connection, translated(self._library.path):
             contents = Contents(connection, self._model_id)
             reader = Reader(
@@ -157,7 +158,7 @@ class _Run:
                 "UPDATE roots SET scanned_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ?",
                 [(self._root_ids[path],) for path in self._plan.scanned_roots],
             )
-            keep_own_model(connection, self._model_id)
+            keep_own_model(self._library, self._model_id)
 
     def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, batch_size: int) -> None:
         def commit(batch: Batch) -> None:

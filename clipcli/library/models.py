@@ -78,13 +78,12 @@ RETURNING id""",
     return int(model_id)
 
 
-def keep_own_model(connection: sqlite3.Connection, model_id: int) -> None:
+def keep_own_model(library: Library, model_id: int) -> None:
     """Make this the library's own model, unless another one has more of its pictures. To be called within `write()`."""
-    counts: dict[int, int] = dict(connection.execute("SELECT model_id, count(*) FROM embeddings GROUP BY model_id"))
-    row = connection.execute("SELECT value FROM settings WHERE key = 'own_model'").fetchone()
-    own = None if row is None else int(row[0])
-    if own is None or counts.get(model_id, 0) >= counts.get(own, 0):
-        connection.execute("INSERT OR REPLACE INTO settings (key, value) VALUES ('own_model', ?)", (str(model_id),))
+    counts = {model.id: model.pictures for model in stored_models(library)}
+    own = library.setting("own_model")
+    if own is None or counts.get(model_id, 0) >= counts.get(int(own), 0):
+        library.set_setting("own_model", str(model_id))
 
 
 def _model(row: tuple[int, str, str, str, str, int, str], pictures: int) -> StoredModel:

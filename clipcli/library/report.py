@@ -13,7 +13,9 @@ __all__ = ["IndexOptions", "IndexReport", "Progress"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexOptions:
-    """`batch_size` and `workers` (threads that read files) None: chosen by device and processor.
+    """`batch_size` is how many pictures a kill can cost: half of them in the model, half being written.
+
+    It and `workers` (threads that read files) are chosen by device and processor where they are None.
 
     `force` reads and embeds every file again, unchanged and known bad ones as well.
     """
@@ -24,8 +26,8 @@ class IndexOptions:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and not 1 <= self.batch_size <= 4096:
-            raise UsageError(f"a batch has 1 to 4096 pictures, not {self.batch_size}")
+        if self.batch_size is not None and not 2 <= self.batch_size <= 4096:
+            raise UsageError(f"a batch has 2 to 4096 pictures, not {self.batch_size}")
         if self.workers is not None and not 1 <= self.workers <= 256:
             raise UsageError(f"1 to 256 threads can read files, not {self.workers}")
         if not self.max_megapixels > 0:

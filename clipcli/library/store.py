@@ -82,6 +82,10 @@ class Library:
             row = self.connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
+    def set_setting(self, key: str, value: str) -> None:
+        """To be called within `write()`."""
+        self.connection.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (key, value))
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Within, every query sees the same state of the library, whatever is written meanwhile."""

@@ -110,9 +110,9 @@ def classify(
     sentences = _texts("template", template, templates) or loaded.spec.templates
     prototypes = class_prototypes(loaded, names, sentences)  # (C, D)
     tally = Tally()
-    records = _judge(batches, prototypes, names, loaded, k or len(names), wanted, tally)
+    records = judge(batches, prototypes, names, loaded, k or len(names), wanted, tally)
     if written == "table":
-        _write_table(list(records))
+        write_judged(list(records))
     else:
         write_records(records, format=written, fields=FIELDS, print0=print0)
 
@@ -195,7 +195,7 @@ def _stored(db: Path | None, name: str | None, device: Device, precision: Precis
     return chosen.model, batches()
 
 
-def _judge(
+def judge(
     batches: Iterator[Batch],
     prototypes: NDArray[np.float32],  # (C, D)
     names: Sequence[str],
@@ -229,7 +229,8 @@ def _judge(
                 }
 
 
-def _write_table(records: Sequence[Record]) -> None:
+def write_judged(records: Sequence[Record]) -> None:
+    """Pictures with their labels as a table; nothing at all for none."""
     from clipcli.render.tables import BarCell, Cell, Column, PathCell, write_table
 
     rows: list[list[Cell]] = []

@@ -62,7 +62,8 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     if not stored:
         return None
     own = own_model(library)
-    folder = _folder_of(own or stored[0]) if name is None else find_model(name)
+    own = own if own is not None and own.pictures else stored[0]
+    folder = _folder_of(own) if name is None else find_model(name)
     spec = read_spec(folder)
     fitting = [model for model in stored if model.identity == spec.identity]
     if not fitting:
@@ -72,7 +73,7 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
             f"or search with what it has: {present}"
         )
     wanted = precision if precision != "auto" else None
-    if wanted is None and name is None and own is not None:
+    if wanted is None and name is None:
         wanted = own.precision
     best = next((model for model in fitting if model.precision == wanted), fitting[0])
     if precision == "auto" and best.precision in {variant.precision for variant in spec.variants}:

@@ -37,6 +37,13 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
+def installed_names() -> list[str]:
+    """What the tab key offers after -m: the installed models."""
+    from clipcli.bundle.installed import list_models
+
+    return [model.name for model in list_models()]
+
+
 LibraryOption = Annotated[
     Path | None,
     typer.Option(
@@ -53,6 +60,7 @@ ModelOption = Annotated[
         "-m",
         metavar="NAME",
         help="An installed model by name, or a model folder.",
+        autocompletion=installed_names,
         show_default=False,
     ),
 ]

@@ -62,6 +62,30 @@ def write_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
         _write_plain(columns, rows)
 
 
+def write_heading(text: str) -> None:
+    """A line that says what follows, with an empty one before it; bold on a terminal."""
+    write_text("\n")
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(highlight=False).print(Text(printable(text), style="bold cyan"), soft_wrap=True)
+    else:
+        write_text(f"{printable(text)}\n")
+
+
+def write_link(label: str, path: bytes) -> None:
+    """A line that names a file, on a terminal as a link to open it."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False)
+        console.print(Text(label) + _coloured(PathCell(path=path), console), soft_wrap=True)
+    else:
+        write_text(f"{label}{_plain(PathCell(path=path))}\n")
+
+
 def bar(share: float, width: int = BAR_WIDTH) -> str:
     """A bar of `width` cells at most, in eighths of a cell."""
     eighths = round(share * width * 8)

@@ -1,0 +1,113 @@
+"""`clip demo`, with the tiny model: what it shows, what it leaves behind, what it needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from clipcli.app import app
+from clipcli.bundle import installed
+from clipcli.commands import demo as module
+from clipcli.commands.opening import STARTER_NOTE
+from clipcli.render import matrix
+from tests.tiny_bundle import make_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def run(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, ["demo", *map(str, arguments)])
+
+
+def test_the_demo_searches_classifies_and_draws(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "demo here"
+    done = run("-m", bundle, "--output", folder)
+    assert (done.exit_code, done.stderr) == (0, "")
+    shown = done.stdout.split("\n\n")
+    assert shown[0].startswith(f"{len(module.PHOTOGRAPHS)} photographs embedded in ")
+    assert "tiny (fp32, on the CPU)" in shown[0]
+    searches = [part for part in shown if part.startswith("$ clip search")]
+    assert len(searches) == 3
+    assert all(len(part.splitlines()) == 2 + module.SHOWN for part in searches)
+    assert str(folder / "photos" / module.LOOKED_LIKE) in searches[2].splitlines()[2]  # it looks most like itself
+    assert "motorcycle_right.png" in searches[2].splitlines()[3]
+    (judged,) = [part for part in shown if part.startswith("$ clip classify")]
+    assert [label in judged for label in module.LABELS] == [True] * len(module.LABELS)
+    assert f"drawn: {folder / 'matrix.png'}" in done.stdout
+    with Image.open(folder / "matrix.png") as figure:
+        assert figure.width > 1000
+    assert f"cd '{folder}'" in done.stdout
+    # what it says next works
+    monkeypatch.chdir(folder)
+    found = CliRunner().invoke(app, ["search", "a", "cup", "-m", str(bundle), "--format", "json"])
+    assert len(json.loads(found.stdout)) == 10
+
+
+def test_a_second_time_embeds_nothing_again(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clipcli.library import indexing
+
+    reports = []
+    index = indexing.index_folders
+
+    def keep(*arguments: Any) -> Any:
+        reports.append(index(*arguments))
+        return reports[-1]
+
+    monkeypatch.setattr(indexing, "index_folders", keep)
+    assert run("-m", bundle, "-o", tmp_path / "demo").exit_code == 0
+    assert run("-m", bundle, "-o", tmp_path / "demo").exit_code == 0
+    assert [report.embedded for report in reports] == [len(module.PHOTOGRAPHS), 0]
+
+
+def test_the_folder_is_kept_in_the_cache(home: Path) -> None:
+    assert module._own_folder() == home / "cache" / "clip" / "demo" or sys.platform != "linux"
+
+
+def test_scikit_image_is_found_but_never_imported(bundle: Path, tmp_path: Path) -> None:
+    """Importing its data module could download; its files are enough."""
+    before = "skimage" in sys.modules
+    assert run("-m", bundle, "-o", tmp_path / "demo").exit_code == 0
+    assert ("skimage" in sys.modules) == before
+
+
+@pytest.mark.parametrize("missing", ["skimage", "matplotlib"])
+def test_without_the_extra_it_is_named(
+    missing: str, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == missing else find(name, *a))
+    done = run("-m", bundle, "-o", tmp_path / "demo")
+    assert (done.exit_code, done.stdout) == (10, "")
+    assert done.stderr == "clip: the demo needs the extra 'demo': pip install 'clipcli[demo]'\n"
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_scikit_image_without_the_photographs_is_told_apart(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PHOTOGRAPHS", ("astronaut.png",))
+    done = run("-m", bundle, "-o", tmp_path / "demo")
+    assert (done.exit_code, "comes without camera.png" in done.stderr) == (4, True)
+
+
+def test_the_starter_is_mentioned_every_time(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "shipped_model", lambda: bundle)
+    monkeypatch.setattr(matrix, "_save", lambda figure, path: None)  # the figure is drawn elsewhere
+    for _ in range(2):
+        done = run("-o", tmp_path / "demo")
+        assert (done.exit_code, done.stderr) == (0, STARTER_NOTE + "\n")
+
+
+def test_every_sentence_belongs_to_a_photograph() -> None:
+    assert set(module.SENTENCES) | {module.CLASSIFIED, module.LOOKED_LIKE} <= set(module.PHOTOGRAPHS)
+    assert len(set(module.SENTENCES.values())) == len(module.SENTENCES)

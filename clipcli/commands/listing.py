@@ -104,7 +104,7 @@ def _plain(commands: Sequence[Any]) -> None:
 
 def _name_plainly(argument: Any) -> None:
     """`PHOTOS...` in usage and help, where typer writes `{PHOTOS}...` and `PHOTOS <list[Path]>`."""
-    shown = argument.display_name_raw.upper().strip("[]") + ("..." if argument.nargs != 1 else "")
+    shown = argument.display_name_raw.upper().strip("[].") + ("..." if argument.nargs != 1 else "")
     argument._usage_display_name = lambda: shown if argument.required else f"[{shown}]"
     argument._rich_display_name = lambda: shown
     argument.display_type_rich = lambda ctx: None  # noqa: ARG005 - the signature is typer's

@@ -20,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo-ready
-	$(BIN)/clip demo --out $(DEMO_FOLDER)
+	$(BIN)/clip demo --output $(DEMO_FOLDER)
 
 test: $(VENV)/.dev-ready
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --cov --cov-report=term

@@ -73,6 +73,19 @@ def test_environment_variables_are_those_the_code_reads() -> None:
     assert {name.strip("`") for name, _ in table} == read
 
 
+def test_records_are_those_the_commands_write() -> None:
+    from clipcli.commands import classify, models, search
+
+    written = {
+        "search": search.FIELDS,
+        "classify": classify.FIELDS,
+        "models list": models.LIST_FIELDS,
+        "models verify": models.VERIFY_FIELDS,
+    }
+    table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")
+    assert {command.strip("`"): tuple(re.findall("`([a-z0-9_]+)`", fields)) for command, fields in table} == written
+
+
 def requirement_name(requirement: str) -> str:
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found

@@ -73,6 +73,12 @@ def test_everyday_commands(walled: Walled, photo_folder: Callable[..., Path], tm
     assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "-o", "matrix.png"))
 
 
+def test_demo(walled: Walled, tmp_path: Path) -> None:
+    model = make_tiny_bundle(tmp_path / "tiny")
+    assert_ran(walled("demo", "-o", "shown", "-m", model, wall=MAKES_TABLES))
+    assert (tmp_path / "shown" / "matrix.png").is_file()
+
+
 def test_model_commands(walled: Walled, tmp_path: Path) -> None:
     model = make_tiny_bundle(tmp_path / "tiny")
     assert_ran(walled("models", "list"))

@@ -122,7 +122,7 @@ def _tidy(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch and its exporter speak of missing torchvision, deprecated internals, progress: nothing a user could act on."""
+    """torch and its exporter speak of missing torchvision, deprecated internals, progress: nothing one could act on."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

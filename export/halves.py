@@ -13,17 +13,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 __all__ = ["store_as_half"]
 
-_SMALL = 256  # values: biases and gains are worth more exact than short
+_SMALL = 1024  # values: gains and biases are worth more exact than short
 
 
-def store_as_half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose large fp32 weights are fp16 with a `Cast` behind each. Weights beyond fp16's range stay fp32."""
+def store_as_half(model: onnx.ModelProto, *, smallest: int = _SMALL) -> onnx.ModelProto:
+    """A copy whose fp32 weights of `smallest` values and more are fp16 with a `Cast` behind each.
+
+    Weights beyond fp16's range stay fp32.
+    """
     halved = onnx.ModelProto()
     halved.CopyFrom(model)
     graph = halved.graph
     casts = []
     for weight in graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < _SMALL:
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < smallest:
             continue
         values = numpy_helper.to_array(weight)
         if np.abs(values).max() > np.finfo(np.float16).max:

@@ -1,16 +1,12 @@
 """How far the graphs are from torch: the smallest cosine of both towers, and what it does to retrieval.
 
-    python -m export.parity BUNDLE PAIRS     every variant of a bundle against its own weights, on all of a Parquet file
-
+`python -m export.check BUNDLE PAIRS` measures a whole bundle on pairs of one's own.
 Shapes: N images, T texts, D embedding.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +18,7 @@ from clipcli.bundle.probe import COSINE_FLOORS, smallest_cosine
 from clipcli.bundle.spec import Preprocess
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.evaluate.retrieval import recall_at_k
-from export.samples import Samples, read_samples
+from export.samples import Samples
 
 if TYPE_CHECKING:
     from trainer.towers import Clip
@@ -55,7 +51,7 @@ def torch_embeddings(model: Clip, samples: Samples, preprocess: Preprocess, toke
         model.encode_image(torch.from_numpy(samples.pixels(preprocess, start=start, stop=start + _AT_ONCE)).to(place))
         for start in range(0, len(samples.images), _AT_ONCE)
     ]
-    texts = [model.encode_text(part.to(place)) for part in tokens.split(_AT_ONCE)]
+    texts = [model.encode_text(part.to(place)) for part in torch.split(tokens, _AT_ONCE)]
     return Embeddings(images=torch.cat(images).cpu().numpy(), texts=torch.cat(texts).cpu().numpy())
 
 
@@ -70,7 +66,7 @@ def onnx_embeddings(model: Model, samples: Samples) -> Embeddings:
 
 
 def compare(reference: Embeddings, other: Embeddings, samples: Samples) -> dict[str, float]:
-    """The figures that go into `model.json`: smallest cosines, counts, and the change of R@10 in points where it can be had.
+    """The figures that go into `model.json`: smallest cosines, counts, and the change of R@10 where it means something.
 
     `recall10_change` is the larger of both directions, in percentage points, without its sign.
     """

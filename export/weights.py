@@ -36,7 +36,8 @@ def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    safetensors.torch.save_file(dict(tensors), folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    # Not `save_file`, which makes a file that only its owner may read.
+    (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(dict(tensors), metadata={"format": "pt"}))
 
 
 def identity(tensors: Mapping[str, Tensor], preprocess: Preprocess, tokenizer: bytes, context_length: int) -> str:
@@ -49,7 +50,7 @@ def identity(tensors: Mapping[str, Tensor], preprocess: Preprocess, tokenizer: b
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     facts = {"preprocess": asdict(preprocess), "context_length": context_length}
     digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(tokenizer)

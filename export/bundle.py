@@ -1,0 +1,199 @@
+"""A torch model written as a bundle: graphs of every precision that proves exact enough, and all they need."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from clipcli.bundle.encoder import Model
+from clipcli.bundle.placing import building
+from clipcli.bundle.probe import Probe, write_probe
+from clipcli.bundle.spec import MODEL_FILE, PRECISIONS, TOKENIZER_FILE, ModelSpec, Preprocess, Variant, write_spec
+from clipcli.bundle.stamps import file_facts
+from clipcli.bundle.tokenizer import Tokenizer
+from clipcli.errors import ModelError, UsageError
+from export.graph import image_graph, text_graph
+from export.halves import store_as_half
+from export.parity import Embeddings, compare, faults, onnx_embeddings, torch_embeddings
+from export.quantise import quantise
+from export.samples import Samples, made_samples
+from export.weights import identity, stored, write_weights
+
+if TYPE_CHECKING:
+    from trainer.towers import Clip
+
+__all__ = ["export_bundle"]
+
+Say = Callable[[str], None]
+
+_CALIBRATION_PHOTOS = 96
+_CALIBRATION_MADE = 32
+
+
+def export_bundle(
+    model: Clip,
+    *,
+    folder: Path,
+    name: str,
+    tokenizer_file: Path,
+    preprocess: Preprocess,
+    samples: Samples,
+    precisions: Sequence[str] = PRECISIONS,
+    default_precision: str | None = None,
+    templates: Sequence[str] = ("a photo of a {}.",),
+    provenance: Mapping[str, Any] | None = None,
+    licence: str = "unknown",
+    metrics: Mapping[str, Any] | None = None,
+    say: Say | None = None,
+) -> ModelSpec:
+    """Write `folder`, replacing what is there, and return what its `model.json` says.
+
+    Every variant is run through ONNX Runtime on `samples` and on the made inputs of the probe, and compared with torch;
+    one that is too far off is not written: `say` is told why, and `provenance` keeps it. The first pictures of
+    `samples` calibrate int8. `default_precision` None is the most exact one written.
+    Raises ModelError where no variant is good enough, or where the tokenizer does not belong to the towers.
+    """
+    _check_precisions(precisions, default_precision)
+    model = copy.deepcopy(model).cpu().float().eval()  # the caller's may be in training, on a GPU, in half precision
+    context_length = model.config.text.context_length
+    tokenizer = _load_tokenizer(tokenizer_file, model)
+    kept = stored(model.state_dict())
+    probe_samples = made_samples(preprocess)
+    with building(folder) as partial:
+        shutil.copyfile(tokenizer_file, partial / TOKENIZER_FILE)
+        write_weights(partial, kept)
+        spec = ModelSpec(
+            name=name,
+            architecture=model.config.name,
+            embedding_dim=model.config.embedding_dim,
+            preprocess=preprocess,
+            context_length=context_length,
+            activation=model.config.activation,
+            logit_scale=float(model.clamped_logit_scale().detach()),
+            towers=json.loads(json.dumps(model.config.to_dict())),
+            templates=tuple(templates),
+            variants=_write_graphs(model, partial, precisions, preprocess, samples),
+            default_precision=precisions[0],
+            provenance=dict(provenance or {}),
+            licence=licence,
+            metrics=dict(metrics or {}),
+            identity=identity(kept, preprocess, tokenizer_file.read_bytes(), context_length),
+        )
+        made = torch_embeddings(model, probe_samples, preprocess, tokenizer)
+        references = [(samples, torch_embeddings(model, samples, preprocess, tokenizer)), (probe_samples, made)]
+        spec = _measure(partial, spec, references, say or _unheard)
+        spec = _name_files(partial, spec, default_precision)
+        write_probe(partial, _probe(probe_samples, made, tokenizer))
+        files = {path.name: file_facts(path) for path in sorted(partial.iterdir()) if path.name != MODEL_FILE}
+        spec = dataclasses.replace(spec, files=files)
+        write_spec(partial, spec)
+    return spec
+
+
+def _unheard(line: str) -> None:
+    del line
+
+
+def _check_precisions(precisions: Sequence[str], default: str | None) -> None:
+    for precision in precisions:
+        if precision not in PRECISIONS:
+            raise UsageError(f"unknown precision {precision!r}: one of {', '.join(PRECISIONS)}")
+    if not precisions or len(set(precisions)) != len(precisions):
+        raise UsageError("name each precision once")
+    if default is not None and default not in precisions:
+        raise UsageError(f"the default precision {default} is not among those exported")
+
+
+def _load_tokenizer(file: Path, model: Clip) -> Tokenizer:
+    """The text tower takes its feature at the largest id, which must therefore be the end marker's."""
+    tokenizer = Tokenizer.load(file, model.config.text.context_length)
+    if tokenizer.vocab_size > model.config.text.vocab_size or tokenizer.end_id != tokenizer.vocab_size - 1:
+        raise ModelError(
+            f"{file} does not belong to these towers: it has {tokenizer.vocab_size} entries and {tokenizer.end_id} for "
+            f"the end, the text tower knows {model.config.text.vocab_size} and ends at the largest"
+        )
+    return tokenizer
+
+
+def _write_graphs(
+    model: Clip, folder: Path, precisions: Sequence[str], preprocess: Preprocess, samples: Samples
+) -> tuple[Variant, ...]:
+    """Both towers in every precision asked for, not yet measured."""
+    image, text = image_graph(model, preprocess.image_size), text_graph(model, model.config.text.context_length)
+    variants = []
+    for precision in precisions:
+        variant = Variant(precision=precision, image=f"image.{precision}.onnx", text=f"text.{precision}.onnx")
+        if precision == "fp32":
+            towers = (image, text)
+        elif precision == "fp16":
+            towers = (store_as_half(image), store_as_half(text))
+        else:
+            towers = (quantise(image, _calibration(samples, preprocess)), quantise(text))
+        for graph, file in zip(towers, (variant.image, variant.text), strict=True):
+            onnx.checker.check_model(graph)
+            onnx.save(graph, str(folder / file))
+        variants.append(variant)
+    return tuple(variants)
+
+
+def _calibration(samples: Samples, preprocess: Preprocess) -> NDArray[np.float32]:
+    """Photographs for what is usual, made pictures for what is not: (N, 3, S, S)."""
+    given = samples.pixels(preprocess, stop=_CALIBRATION_PHOTOS)
+    return np.concatenate([given, made_samples(preprocess, count=_CALIBRATION_MADE, seed=1).pixels(preprocess)])
+
+
+def _measure(folder: Path, spec: ModelSpec, references: list[tuple[Samples, Embeddings]], say: Say) -> ModelSpec:
+    """`spec` with the parity of each variant; those that fail lose their files and their place."""
+    files = {path.name: file_facts(path) for path in folder.iterdir() if path.name != MODEL_FILE}
+    write_spec(
+        folder, dataclasses.replace(spec, files=files)
+    )  # so that the encoder of every day can load what it measures
+    good, refused = [], {}
+    for variant in spec.variants:
+        runner = Model.load(folder, device="cpu", precision=variant.precision)
+        figures = [compare(reference, onnx_embeddings(runner, samples), samples) for samples, reference in references]
+        why = next((fault for found in figures if (fault := faults(variant.precision, found))), "")
+        if why:
+            refused[variant.precision] = why
+            say(f"{variant.precision} is refused: {why}")
+            (folder / variant.image).unlink()
+            (folder / variant.text).unlink()
+        else:
+            good.append(dataclasses.replace(variant, parity=figures[0]))
+    if not good:
+        raise ModelError(f"no variant of {spec.name} is exact enough: " + "; ".join(refused.values()))
+    provenance = {**spec.provenance, "refused": refused} if refused else spec.provenance
+    return dataclasses.replace(spec, variants=tuple(good), default_precision=good[0].precision, provenance=provenance)
+
+
+def _name_files(folder: Path, spec: ModelSpec, default: str | None) -> ModelSpec:
+    """Choose the default precision; its graphs are `image.onnx` and `text.onnx`."""
+    written = {variant.precision for variant in spec.variants}
+    chosen = default if default in written else next(precision for precision in PRECISIONS if precision in written)
+    variants = []
+    for variant in spec.variants:
+        if variant.precision == chosen:
+            (folder / variant.image).replace(folder / "image.onnx")
+            (folder / variant.text).replace(folder / "text.onnx")
+            variant = dataclasses.replace(variant, image="image.onnx", text="text.onnx")
+        variants.append(variant)
+    return dataclasses.replace(spec, variants=tuple(variants), default_precision=chosen)
+
+
+def _probe(samples: Samples, embeddings: Embeddings, tokenizer: Tokenizer) -> Probe:
+    return Probe(
+        images=samples.images,
+        image_embeddings=embeddings.images,
+        texts=samples.texts,
+        tokens=tokenizer(samples.texts),
+        text_embeddings=embeddings.texts,
+    )

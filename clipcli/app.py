@@ -204,8 +204,12 @@ def drop_unwritable_output() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of `clip` and `clipcli`."""
     command = typer.main.get_command(app)
+    called = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     try:
-        command.main(args=list(sys.argv[1:] if arguments is None else arguments))
+        command.main(
+            args=list(sys.argv[1:] if arguments is None else arguments),
+            prog_name="clipcli" if called == "clipcli" else "clip",  # completion is for the name typed
+        )
     except SystemExit as stop:
         if _exit_code(stop) in (INTERRUPTED, TERMINATED):
             _leave_working_threads(_exit_code(stop))

@@ -111,16 +111,19 @@ def test_help_loads_nothing_large(arguments: list[str]) -> None:
     assert done.stdout.endswith("LOADED []\n")
 
 
+SCRIPTS = Path(sys.executable).parent
+
+
 def complete(line: str) -> list[str]:
-    """What the tab key offers after `line` in bash."""
+    """What the tab key offers after `line` in bash; the first word is the installed program."""
     words = line.split(" ")
     environment = os.environ | {
-        "_CLIP_COMPLETE": "complete_bash",
+        f"_{words[0].upper()}_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "clipcli"], env=environment, capture_output=True, text=True, timeout=60, check=True
+        [SCRIPTS / words[0]], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.split()
 
@@ -128,6 +131,7 @@ def complete(line: str) -> list[str]:
 def test_completion_offers_the_commands() -> None:
     assert complete("clip ") == [entry.name for entry in ENTRIES]
     assert complete("clip se") == ["search"]
+    assert complete("clipcli se") == ["search"]
 
 
 def test_completion_offers_options_of_a_command() -> None:
@@ -135,13 +139,28 @@ def test_completion_offers_options_of_a_command() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts(shell: str) -> None:
+@pytest.mark.parametrize("program", ["clip", "clipcli"])
+def test_completion_scripts(program: str, shell: str) -> None:
+    variable = f"_{program.upper()}_COMPLETE"
     done = subprocess.run(
-        [sys.executable, "-m", "clipcli"],
-        env=os.environ | {"_CLIP_COMPLETE": f"source_{shell}"},
+        [SCRIPTS / program],
+        env=os.environ | {variable: f"source_{shell}"},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert f"_CLIP_COMPLETE=complete_{shell}" in done.stdout
+    assert f"{variable}=complete_{shell}" in done.stdout
+
+
+def test_completion_works_in_a_real_bash() -> None:
+    """The script as a person's shell runs it, up to the words it offers."""
+    script = (
+        'eval "$(_CLIP_COMPLETE=source_bash clip)"; COMP_WORDS=(clip mo); COMP_CWORD=1; '
+        '_clip_completion clip; echo "${COMPREPLY[@]}"'
+    )
+    path = os.pathsep.join([str(SCRIPTS), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "models\n"

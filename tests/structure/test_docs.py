@@ -11,7 +11,7 @@ import pytest
 
 from clipcli import errors
 from docs.write_cli import TARGET, command_lines, page
-from tests.structure.source import ROOT, modules, tree_of
+from tests.structure.source import PACKAGES, ROOT, modules, tree_of
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("clipcli/**/*.md")])
@@ -136,3 +136,12 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_the_version_stands_in_the_changelog() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_types_are_strict_without_exemptions() -> None:
+    mypy = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mypy"]
+    assert mypy["strict"] is True
+    assert mypy["packages"] == list(PACKAGES)
+    assert "overrides" not in mypy
+    for path in modules():
+        assert not re.search(r"#\s*(type:\s*ignore|mypy:)", path.read_text("utf-8")), f"{path.name} is exempt somewhere"

@@ -35,7 +35,7 @@ def test_the_demo_searches_classifies_and_draws(bundle: Path, tmp_path: Path, mo
     assert (done.exit_code, done.stderr) == (0, "")
     shown = done.stdout.split("\n\n")
     assert shown[0].startswith(f"{len(module.PHOTOGRAPHS)} photographs embedded in ")
-    assert "tiny (fp32, on the CPU)" in shown[0]
+    assert "tiny (fp32) on the CPU" in shown[0]
     searches = [part for part in shown if part.startswith("$ clip search")]
     assert len(searches) == 3
     assert all(len(part.splitlines()) == 2 + module.SHOWN for part in searches)

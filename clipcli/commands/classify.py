@@ -92,8 +92,9 @@ def classify(
       clip classify scans -l receipt -l letter --only receipt -0 | xargs -0 ls -l
     """
     from clipcli.bundle.templates import class_prototypes
+    from clipcli.commands.opening import model_and_device
     from clipcli.commands.pictures import Skipped
-    from clipcli.render.notes import counted, say
+    from clipcli.render.notes import aside, counted, say
     from clipcli.render.records import choose_format, write_records
 
     written = choose_format(format, print0=print0)
@@ -113,6 +114,8 @@ def classify(
     records = judge(batches, prototypes, names, loaded, k or len(names), wanted, tally)
     if written == "table":
         write_judged(list(records))
+        if tally.seen:
+            aside(f"{counted(tally.seen, 'picture')}, by {model_and_device(loaded)}")
     else:
         write_records(records, format=written, fields=FIELDS, print0=print0)
 

@@ -77,7 +77,7 @@ def demo(
     Needs the extra 'demo'.
     """
     from clipcli.bundle.installed import find_model
-    from clipcli.commands.opening import mention_starter, open_model
+    from clipcli.commands.opening import mention_starter, model_and_device, open_model
     from clipcli.render.notes import counted, write_text
     from clipcli.render.tables import write_heading, write_link
 
@@ -89,8 +89,7 @@ def demo(
     library, seconds = _make_library(folder, photographs, loaded)
     with library:
         write_text(
-            f"{counted(len(photographs), 'photograph')} embedded in {seconds:.1f} s "
-            f"by the model {loaded.name} ({loaded.precision}, on the {'GPU' if loaded.device == 'cuda' else 'CPU'}).\n"
+            f"{counted(len(photographs), 'photograph')} embedded in {seconds:.1f} s by {model_and_device(loaded)}.\n"
         )
         for phrase in PHRASES:
             write_heading(f"$ clip search {phrase}")

@@ -20,10 +20,11 @@ STARTER_NOTE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """A loaded model, and the precision of its embeddings in the library that is searched with it."""
+    """A loaded model, the precision of its embeddings in the library it is compared with, and how many those are."""
 
     model: Model
     stored_precision: str
+    pictures: int
 
 
 def open_library(db: Path | None) -> Library:
@@ -81,7 +82,7 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     model = Model.load(folder, device=device, precision=precision)
     if name is None:
         mention_starter(folder)
-    return Chosen(model=model, stored_precision=best.precision)
+    return Chosen(model=model, stored_precision=best.precision, pictures=best.pictures)
 
 
 def _folder_of(stored: StoredModel) -> Path:
@@ -102,6 +103,11 @@ def _folder_of(stored: StoredModel) -> Path:
         f"the model this library was made with, {stored.name}, is not installed; "
         "-m NAME searches with another, after 'clip embed -m NAME FOLDER'"
     )
+
+
+def model_and_device(model: Model) -> str:
+    """`starter (fp16) on the CPU`: which model has been at work, and where it really ran."""
+    return f"{model.name} ({model.precision}) on the {'GPU' if model.device == 'cuda' else 'CPU'}"
 
 
 def mention_starter(folder: Path, *, always: bool = False) -> None:

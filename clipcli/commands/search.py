@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,11 +70,12 @@ def search(
       clip search --like bike.jpg at night
       clip search receipt -k 100 -0 | xargs -0 ls -l
     """
-    from clipcli.commands.opening import open_library, open_model_of
+    from clipcli.commands.opening import model_and_device, open_library, open_model_of
     from clipcli.commands.query import query_vector, read_query
     from clipcli.library.search import nearest
-    from clipcli.render.notes import say
+    from clipcli.render.notes import aside, counted, say
     from clipcli.render.records import choose_format, write_records
+    from clipcli.render.text import short_path
 
     written = choose_format(format, print0=print0)
     asked = read_query(query or [], like or [])
@@ -94,6 +96,9 @@ def search(
             )
     if written == "table":
         write_hits(hits)
+        if chosen is not None:
+            found = f"{len(hits):,} of {counted(chosen.pictures, 'picture')}"
+            aside(f"{found} in {short_path(os.fsencode(library.path))}, by {model_and_device(chosen.model)}")
     else:
         write_records([as_record(hit) for hit in hits], format=written, fields=FIELDS, print0=print0)
     if not hits:

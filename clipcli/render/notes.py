@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,20 @@ def say(line: str) -> None:
     try:
         print(safe, file=sys.stderr, flush=True)
     except (OSError, ValueError):
+        return
+
+
+def aside(line: str) -> None:
+    """A remark for a person at a terminal, in a fainter colour; scripts and log files never see it."""
+    try:
+        if not sys.stderr.isatty():
+            return
+    except (AttributeError, ValueError):
+        return
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb" or os.name == "nt"
+    try:
+        print(printable(line) if plain else f"\x1b[2m{printable(line)}\x1b[0m", file=sys.stderr, flush=True)
+    except OSError:
         return
 
 

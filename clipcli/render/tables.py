@@ -51,6 +51,7 @@ class BarCell:
 
 Cell = str | PathCell | BarCell
 BAR_WIDTH = 16
+GAP = "  "
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -114,7 +115,7 @@ def _write_plain(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> N
         for cell, width, i in zip(line, widths, kept, strict=True):
             space = " " * (width - cell_len(cell))
             cells.append(space + cell if columns[i].right else cell + space)
-        text.append("  ".join(cells).rstrip() + "\n")
+        text.append(GAP.join(cells).rstrip() + "\n")
     write_text("".join(text))
 
 
@@ -129,8 +130,15 @@ def _write_for_terminal(columns: Sequence[Column], rows: Sequence[Sequence[Cell]
     from rich.table import Table
 
     console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    texts = [[_coloured(cell, console) for cell in row] for row in rows]
+    widths = [
+        max([len(column.title), *(row[i].cell_len for row in texts)]) + len(GAP) for i, column in enumerate(columns)
+    ]
+    crowded = sum(widths) > console.width
+    # Bars are for the eye only: they give way where a path would have to be folded.
+    kept = [i for i in range(len(columns)) if not (crowded and any(isinstance(row[i], BarCell) for row in rows))]
+    table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
+    for column in (columns[i] for i in kept):
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
@@ -138,8 +146,8 @@ def _write_for_terminal(columns: Sequence[Column], rows: Sequence[Sequence[Cell]
             no_wrap=not column.wide,
             overflow="fold",
         )
-    for row in rows:
-        table.add_row(*(_coloured(cell, console) for cell in row))
+    for row in texts:
+        table.add_row(*(row[i] for i in kept))
     console.print(table)
 
 

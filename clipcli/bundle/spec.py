@@ -10,9 +10,9 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from clipcli.errors import ModelError, NotFoundError
 
@@ -177,7 +177,7 @@ def _build(kind: Callable[..., Built], values: object, where: str) -> Built:
     """A dataclass from a JSON object: unknown and missing fields are named, lists become tuples."""
     _require(isinstance(values, dict), f"{where} must be an object")
     assert isinstance(values, dict)
-    known = set(kind.__dataclass_fields__)  # type: ignore[attr-defined]
+    known = {one.name for one in fields(cast(Any, kind))}
     unknown = sorted(set(values) - known)
     _require(not unknown, f"{where}: unknown field {', '.join(unknown)}")
     settled = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

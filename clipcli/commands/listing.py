@@ -53,7 +53,7 @@ class LateCommand(TyperCommand):
             return load(self.entry.name).make_context(info_name, args, parent=parent, **extra)
         except typer.TyperException as error:
             if getattr(error, "ctx", self) is None:  # some complaints of the parser do not say whose they are
-                error.ctx = typer.Context(self, info_name=info_name, parent=parent)  # type: ignore[attr-defined]
+                vars(error)["ctx"] = typer.Context(self, info_name=info_name, parent=parent)
             raise
 
 

@@ -90,9 +90,9 @@ def read_facts(image: ImageFile, *, size: tuple[int, int], mtime_ns: int) -> Fac
     )
 
 
-def _or_else(default: _T, read: Callable[[], _T]) -> _T:
+def _or_else(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
     try:
-        return read()
+        return read(*arguments)
     except Exception:  # noqa: BLE001 - metadata raises anything; one broken tag costs that tag only
         return default
 
@@ -105,9 +105,9 @@ def _taken(
         (exif, _DATE_DIGITIZED, _OFFSET_DIGITIZED),
         (main, _DATE_TIME, _OFFSET),
     ):
-        found = _or_else(None, lambda tags=tags, date=date: parse_date(_text(tags.get(date))))  # type: ignore[misc]
+        found = _or_else(None, lambda tags, date: parse_date(_text(tags.get(date))), tags, date)
         if found:
-            zone = _or_else(None, lambda offset=offset: _zone(_text(exif.get(offset))))  # type: ignore[misc]
+            zone = _or_else(None, lambda offset: _zone(_text(exif.get(offset))), offset)
             return found if found.endswith("Z") or _ZONE.search(found[19:]) else found + (zone or ""), "exif"
     found = _or_else(None, lambda: _xmp_date(image))
     if found:

@@ -125,10 +125,15 @@ def test_a_folder_is_no_library(tmp_path: Path) -> None:
 
 def test_a_transaction_is_all_or_nothing(made: Path) -> None:
     with Library.open(made, write=True) as library:
-        for error in (RuntimeError, KeyboardInterrupt):
-            with pytest.raises(error), library.write() as connection:
+
+        def interrupted(error: type[BaseException]) -> None:
+            with library.write() as connection:
                 connection.execute("INSERT INTO roots (path) VALUES ('/a')")
                 raise error
+
+        for error in (RuntimeError, KeyboardInterrupt):
+            with pytest.raises(error):
+                interrupted(error)
         assert library.connection.execute("SELECT count(*) FROM roots").fetchone() == (0,)
         with library.write() as connection:
             connection.execute("INSERT INTO roots (path) VALUES ('/b')")
@@ -164,9 +169,9 @@ def test_two_writers_take_turns_and_a_stuck_one_is_reported(made: Path, monkeypa
         thread.join(10)
         assert sorted(rows(made, "SELECT path FROM roots")) == ["/one", "/two"]
         monkeypatch.setattr(store, "_BUSY_TIMEOUT_S", 0.05)
-        with one.write(), Library.open(made, write=True) as late:
-            with pytest.raises(LibraryLockedError), late.write():
-                pytest.fail("two writers at once")
+        late = Library.open(made, write=True)
+        with one.write(), late, pytest.raises(LibraryLockedError), late.write():
+            pytest.fail("two writers at once")
 
 
 def test_a_full_disk_has_its_own_error_and_harms_nothing(made: Path) -> None:

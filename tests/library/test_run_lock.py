@@ -1,0 +1,56 @@
+"""One run at a time: the second one is told at once, and a dead owner's lock is nobody's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clipcli.errors import LibraryLockedError
+from clipcli.library.run_lock import RunLock
+
+
+def test_the_second_is_told_at_once_by_whom(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "library.db"
+    with RunLock(file):
+        started = time.monotonic()
+        with pytest.raises(LibraryLockedError, match=rf"another run .* \(process {os.getpid()} since "), RunLock(file):
+            pytest.fail("two owners")
+        assert time.monotonic() - started < 1
+    assert list(file.parent.iterdir()) == []
+    with RunLock(file):
+        pass
+
+
+def test_libraries_do_not_share_a_lock(tmp_path: Path) -> None:
+    with RunLock(tmp_path / "one.db"), RunLock(tmp_path / "two.db"):
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_dead_owner_holds_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "library.db"
+    code = (
+        "import time; from pathlib import Path; from clipcli.library.run_lock import RunLock\n"
+        f"with RunLock(Path({str(file)!r})):\n    print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(LibraryLockedError), RunLock(file):
+            pytest.fail("two owners")
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    assert (tmp_path / "library.db-lock").exists()
+    with RunLock(file):
+        pass
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LibraryLockedError, match="cannot be written here"), RunLock(tmp_path / "file" / "library.db"):
+        pytest.fail("a lock inside a file")

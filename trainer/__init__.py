@@ -1,0 +1,1 @@
+"""PyTorch: towers, objectives, data, the training loop. Everyday commands never import this package."""

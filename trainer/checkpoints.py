@@ -1,0 +1,155 @@
+"""What a run leaves on disk, written so that a kill at any moment leaves the old state or the new one.
+
+    RUN/options.json       every option, enough to repeat the run
+    RUN/towers.json        the architecture, the preprocessing, and what else the bundle will say
+    RUN/tokenizer.json     the vocabulary
+    RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
+    RUN/best.safetensors   the weights that validated best, half the size of nothing else: weights alone
+    RUN/metrics.jsonl      a line per epoch
+    RUN/bundle/            the exported model, once the run is through
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from clipcli.errors import DataError, ModelError, NoSpaceError
+from trainer.config import ArchConfig
+from trainer.towers import Clip
+
+__all__ = ["Checkpoint", "append_metrics", "load_run", "load_weights", "read_checkpoint", "save_best", "write_atomically"]
+
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.safetensors"
+Checkpoint = dict[str, Any]  # model, extra, optimiser, scaler, step, epoch_sum, best
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` with a temporary name beside `path`, sync what it wrote, rename.
+
+    Raises:
+        NoSpaceError: the disk is full; the old file stands untouched.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(partial)
+        with partial.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC
+            raise NoSpaceError(f"no space left for {path.name} in {path.parent}; the one before it is kept") from error
+        raise
+    except RuntimeError as error:  # how torch reports a failed write
+        if "write" not in str(error).lower():
+            raise
+        raise NoSpaceError(f"{path.name} could not be written to {path.parent}; the one before it is kept") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_checkpoint(run: Path, state: Checkpoint) -> None:
+    write_atomically(run / CHECKPOINT, lambda partial: torch.save(state, partial))
+
+
+def read_checkpoint(run: Path) -> Checkpoint | None:
+    """The last saved state, or None where nothing was saved yet. Only tensors and plain values are read, never code.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = run / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict) or not {"model", "optimiser", "step"} <= state.keys():
+            raise DataError(f"{path} is no checkpoint of this program")
+    except DataError:
+        raise
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is damaged ({reason}); start the run again in another folder") from error
+    return state
+
+
+def save_best(run: Path, weights: Mapping[str, Tensor]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_atomically(run / BEST, lambda partial: safetensors.torch.save_file(plain, partial))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, in float32; whole numbers stay as they are.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"the weights in {path} cannot be read: {str(error).splitlines()[0]}") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def fill(model: Clip, weights: Mapping[str, Tensor], where: Path) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        ModelError: names or shapes differ from the towers'.
+    """
+    try:
+        model.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"the weights in {where} do not fit the towers: {first}") from error
+
+
+def append_metrics(run: Path, metrics: Mapping[str, Any]) -> None:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write(json.dumps(metrics) + "\n")
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Lines written so far; a last line cut short by a kill is left out."""
+    try:
+        lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def load_run(run: Path) -> tuple[Clip, dict[str, Any]]:
+    """The best model of a run, in evaluation mode, and what `towers.json` says.
+
+    Raises:
+        DataError: the folder is no run, or nothing was saved in it yet.
+        ModelError: the saved weights do not fit.
+    """
+    try:
+        facts = json.loads((run / "towers.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run} is no training run: {error}") from error
+    model = Clip(ArchConfig.from_dict(facts["towers"]))
+    if (run / BEST).exists():
+        fill(model, load_weights(run / BEST), run / BEST)
+    else:
+        state = read_checkpoint(run)
+        if state is None:
+            raise DataError(f"{run} holds no weights yet; go on with: clip train --resume {run}")
+        fill(model, state["model"], run / CHECKPOINT)
+    return model.eval(), facts

@@ -1,0 +1,258 @@
+"""The training loop: one step, one epoch, a save whenever one is due, an orderly end when asked to stop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clipcli.bundle.spec import Preprocess
+from clipcli.errors import DataError
+from trainer.checkpoints import Checkpoint, append_metrics, save_best, save_checkpoint
+from trainer.config import ResNetConfig
+from trainer.device import Compute
+from trainer.objectives import contrastive_loss
+from trainer.optimiser import LearningRate, make_optimiser
+from trainer.options import TrainOptions
+from trainer.sampling import Batch, BatchMaker
+from trainer.towers import Clip
+from trainer.validation import ValidationSet, score, validate
+
+__all__ = ["Fit", "Interrupted", "Reporter"]
+
+
+class Reporter(Protocol):
+    """How a run tells a person where it stands."""
+
+    def say(self, line: str) -> None: ...
+
+    def step(self, done: int, total: int, loss: float, images_per_s: float) -> None: ...
+
+    def epoch(self, metrics: dict[str, Any]) -> None: ...
+
+
+class Interrupted(Exception):
+    """Asked to stop by a signal; everything up to this step is saved."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        super().__init__(f"stopped by signal {signum} at step {step}")
+        self.signum, self.step = signum, step
+
+
+class Fit:
+    """Towers, optimiser and everything between them. `run()` trains to the end or until asked to stop."""
+
+    def __init__(
+        self,
+        *,
+        model: Clip,
+        options: TrainOptions,
+        maker: BatchMaker,
+        sets: Sequence[ValidationSet],
+        preprocess: Preprocess,
+        compute: Compute,
+        run: Path,
+        reporter: Reporter,
+    ) -> None:
+        self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
+        self.compute, self.folder, self.reporter = compute, run, reporter
+        if isinstance(model.config.image, ResNetConfig):  # convolutions are fastest with channels innermost
+            model.image_tower.to(memory_format=torch.channels_last)
+        torch.manual_seed(options.seed)
+        self.label_head = nn.Linear(model.config.embedding_dim, max(1, len(maker.labels))).to(compute.device)
+        self.steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
+        self.rate = LearningRate(peak=options.lr, steps=self.steps, warmup=options.warmup)
+        self.optimiser = make_optimiser([model, self.label_head], options)
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
+        self.mean = torch.tensor(preprocess.mean, device=compute.device).view(1, 3, 1, 1)
+        self.std = torch.tensor(preprocess.std, device=compute.device).view(1, 3, 1, 1)
+        self.step_number = 0
+        self.best = -1.0
+        self.losses: list[float] = []  # of this epoch
+        self.image_forward: Callable[..., Tensor] = model.encode_image
+        if options.compile:
+            self.image_forward = torch.compile(model.encode_image)
+
+    def state(self) -> Checkpoint:
+        """All that the next step depends on; batches depend on the step's number and the seed alone."""
+        return {
+            "model": self.model.state_dict(),
+            "label_head": self.label_head.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step_number,
+            "best": self.best,
+            "losses": list(self.losses),
+        }
+
+    def restore(self, state: Checkpoint) -> None:
+        """The inverse of `state`."""
+        self.model.load_state_dict(state["model"])
+        self.label_head.load_state_dict(state["label_head"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step_number, self.best, self.losses = int(state["step"]), float(state["best"]), list(state["losses"])
+
+    def run(self) -> None:
+        """Train from the present step to the last.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; the state is saved.
+            DataError: the loss is not finite; the last saved state is from before that.
+        """
+        per_epoch = self.maker.plan.steps_per_epoch
+        saved_at = started = time.monotonic()
+        begun_at = self.step_number
+        self._train_mode()
+        with StopSignals() as stop, self.maker.stream(self.step_number, self.steps) as batches:
+            for batch in batches:
+                loss = self.step(batch)
+                self.step_number += 1
+                self.losses.append(loss)
+                done = self.step_number - begun_at
+                rate = done * len(batch.pixels) / (time.monotonic() - started)
+                self.reporter.step(self.step_number, self.steps, loss, rate)
+                epoch_ends = self.step_number % per_epoch == 0 or self.step_number == self.steps
+                if epoch_ends and not stop.signum:
+                    self.end_epoch(math.ceil(self.step_number / per_epoch))
+                if stop.signum or epoch_ends or time.monotonic() - saved_at > self.options.save_every_s:
+                    save_checkpoint(self.folder, self.state())
+                    saved_at = time.monotonic()
+                if stop.signum:
+                    raise Interrupted(stop.signum, self.step_number)
+
+    def step(self, batch: Batch) -> float:
+        """One update. Returns the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(self.step_number)
+        device = self.compute.device
+        with self.compute.autocast():
+            image_raw = self.image_forward(self.to_device(batch.pixels), normalise=False)
+            text_features = self._encode_texts(batch)
+        loss = contrastive_loss(
+            F.normalize(image_raw, dim=-1),
+            text_features,
+            self.model.clamped_logit_scale(),
+            torch.from_numpy(batch.positives).to(device),
+            None if batch.ignored is None else torch.from_numpy(batch.ignored).to(device),
+        )
+        labels = torch.from_numpy(batch.labels).to(device)
+        total = loss
+        if self.options.label_loss and bool((labels >= 0).any()):
+            total = loss + self.options.label_loss * F.cross_entropy(self.label_head(image_raw), labels, ignore_index=-1)
+        if not math.isfinite(total.item()):
+            raise DataError(
+                f"the loss is not finite at step {self.step_number + 1}; the learning rate {self.options.lr:g} is too high "
+                f"for this model and data. What was saved before that is in {self.folder}"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_([p for group in self.optimiser.param_groups for p in group["params"]], self.options.max_grad_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.model.clamp_logit_scale()
+        return loss.item()
+
+    def end_epoch(self, epoch: int) -> None:
+        """Validate, report, and keep the weights if none were better."""
+        metrics = self.validate()
+        value = score(metrics)
+        line = {
+            "epoch": epoch,
+            "step": self.step_number,
+            "images": self.step_number * self.maker.plan.batch_size,
+            "loss": sum(self.losses) / max(1, len(self.losses)),
+            "logit_scale": self.model.clamped_logit_scale().item(),
+            "score": value,
+            **{name: round(share, 6) for name, share in metrics.items()},
+        }
+        self.losses = []
+        if value >= self.best:
+            self.best = value
+            save_best(self.folder, self.model.state_dict())
+        append_metrics(self.folder, line)
+        self.reporter.epoch(line)
+        self._train_mode()
+
+    def validate(self) -> dict[str, float]:
+        """Shares by name, as `trainer.validation.validate`."""
+        return validate(
+            self.model,
+            self.sets,
+            tokenise=self.maker.tokenise,
+            templates=self.options.templates,
+            to_device=self.to_device,
+            autocast=self.compute.autocast,
+        )
+
+    def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(B, S, S, 3) levels to (B, 3, S, S), normalised; stays with the channels innermost."""
+        raw = torch.from_numpy(pixels).to(self.compute.device, non_blocking=True).permute(0, 3, 1, 2)
+        return (raw.float() / 255 - self.mean) / self.std
+
+    def _encode_texts(self, batch: Batch) -> Tensor:
+        """(T, D). Short texts go by themselves where that saves work: padding costs as much as words do."""
+        order, split = split_by_length(batch.lengths)
+        parts = [
+            self.model.encode_text(torch.from_numpy(batch.tokens[part, : batch.lengths[part].max()]).to(self.compute.device))
+            for part in (order[:split], order[split:])
+            if len(part)
+        ]
+        back = torch.from_numpy(np.argsort(order)).to(self.compute.device)
+        return torch.cat(parts)[back]
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        if self.options.freeze_batch_norm:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+
+def split_by_length(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Order of the texts by length, and how many of the short ones to take apart so that the two halves pad least."""
+    order = np.argsort(lengths, kind="stable")
+    ranked = lengths[order]
+    short = np.arange(1, len(ranked) + 1)
+    cost = short * ranked + (len(ranked) - short) * ranked[-1]  # tokens, padding counted, of each split
+    return order, int(np.argmin(cost)) + 1
+
+
+class StopSignals:
+    """Within, the first SIGINT or SIGTERM only asks; a second one acts as it would have outside."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self.previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self.previous[signum] = signal.signal(signum, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._give_back()
+
+    def _ask(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is signal's
+        self.signum = signum
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for signum, handler in self.previous.items():
+            signal.signal(signum, handler)
+        self.previous = {}

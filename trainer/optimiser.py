@@ -1,0 +1,43 @@
+"""AdamW, its two groups of parameters, and the learning rate over time (Radford et al. 2021, sections 2.5 and F)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from trainer.options import TrainOptions
+
+__all__ = ["LearningRate", "make_optimiser"]
+
+GAINS = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)  # the public classes of batch norm share only this parent
+
+
+def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.AdamW:
+    """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5)."""
+    decayed, plain = [], []
+    for module in modules:
+        gains = {id(p) for part in module.modules() if isinstance(part, GAINS) for p in part.parameters(recurse=False)}
+        for name, parameter in module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            is_plain = id(parameter) in gains or name.endswith("bias") or name == "logit_scale"
+            (plain if is_plain else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    # Table 18 of the paper: beta1 0.9, epsilon 1e-6 for Vision Transformers.
+    return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, options.beta2), eps=1e-6, fused=True)
+
+
+class LearningRate:
+    """Linear warm-up to the peak, then half a cosine down to zero."""
+
+    def __init__(self, *, peak: float, steps: int, warmup: float) -> None:
+        self.peak, self.steps, self.warmup_steps = peak, steps, round(warmup * steps)
+
+    def __call__(self, step: int) -> float:
+        """The rate of step `step`, which counts from 0."""
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

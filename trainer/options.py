@@ -1,0 +1,117 @@
+"""Everything that decides a training run, validated once, saved beside its checkpoints as `options.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from clipcli.errors import DataError, UsageError
+
+__all__ = ["Precision", "SameText", "TrainOptions"]
+
+SameText = Literal["positive", "ignore", "negative"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOptions:
+    """One run. Paths are absolute once a run has begun, so that it can be resumed from anywhere."""
+
+    data: tuple[str, ...]
+    weights: tuple[float, ...] = ()  # share of each source in a batch; by number of rows where empty
+    validation: tuple[str, ...] = ()  # files of their own; a part of the data is held out where empty
+    image_column: str | None = None  # found out where None
+    text_column: str | None = None
+    templates: tuple[str, ...] = ("a photo of a {}.",)  # turn labels into sentences
+
+    start: str | None = None  # bundle to fine-tune; None with `arch` pretrains
+    arch: str | None = None
+    max_vocabulary: int = 49_152
+
+    epochs: float = 10.0  # passes over the rows of all sources
+    batch_size: int = 128
+    lr: float = 1e-4  # at the peak
+    weight_decay: float = 0.1
+    beta2: float = 0.98  # table 18 of the paper, Vision Transformers
+    warmup: float = 0.1  # share of all steps
+    max_grad_norm: float = 1.0
+    same_text: SameText = "positive"
+    label_loss: float = 0.0  # weight of a linear classifier on the image embeddings, dropped at the end
+    crop_min: float = 1.0  # least side of the random square crop, as a share of the shorter side
+    flip: bool = False  # mirror half of the pictures
+    freeze_batch_norm: bool = False  # keep running statistics and normalise by them
+
+    precision: Precision = "auto"
+    compile: bool = False
+    device: str = "auto"
+    threads: int = 0  # of torch; 0 leaves its own choice
+    seed: int = 0
+    cache_mb: int = 0  # decoded pictures kept in memory; 0 is a third of what is free
+    save_every_s: float = 300.0  # between checkpoints within an epoch
+    validation_share: float = 0.05
+    validation_limit: int = 1_000  # pictures held out at most
+
+    def __post_init__(self) -> None:
+        problems = {
+            "give at least one file or folder of pairs": not self.data,
+            "give as many weights as sources, each above 0": bool(self.weights)
+            and (len(self.weights) != len(self.data) or min(self.weights) <= 0),
+            "a template needs {} where the label goes": not self.templates
+            or any("{}" not in template for template in self.templates),
+            "epochs must be above 0": self.epochs <= 0,
+            "the batch size must be at least 2": self.batch_size < 2,
+            "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
+            "weight decay must not be negative": self.weight_decay < 0,
+            "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
+            "warm-up is a share of the steps, from 0 to below 1": not 0 <= self.warmup < 1,
+            "the gradient norm's limit must be above 0": self.max_grad_norm <= 0,
+            f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),
+            f"--precision is one of {', '.join(get_args(Precision))}": self.precision not in get_args(Precision),
+            "the weight of the label loss must not be negative": self.label_loss < 0,
+            "the least crop is a share of the shorter side, above 0 and at most 1": not 0 < self.crop_min <= 1,
+            "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,
+            "the validation share must lie between 0 and 0.5": not 0 < self.validation_share <= 0.5,
+            "at least two validation pictures are needed": self.validation_limit < 2,
+            "threads, cache and the time between checkpoints must not be negative": min(
+                self.threads, self.cache_mb, self.save_every_s
+            )
+            < 0,
+            "give either a model to start from or an architecture": (self.start is None) == (self.arch is None),
+        }
+        for complaint, broken in problems.items():
+            if broken:
+                raise UsageError(complaint)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TrainOptions:
+        """From JSON or a recipe; lists become tuples.
+
+        Raises:
+            UsageError: an unknown name, or a value that makes no sense.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"unknown training option {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        try:
+            return cls(**plain)
+        except TypeError as error:
+            raise UsageError(f"the training options make no sense: {error}") from error
+
+    @classmethod
+    def load(cls, run: Path) -> TrainOptions:
+        """The options of a run folder.
+
+        Raises:
+            DataError: the folder holds no readable `options.json`.
+        """
+        try:
+            return cls.from_mapping(json.loads((run / "options.json").read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{run} is no training run that can be resumed: {error}") from error

@@ -1,0 +1,200 @@
+"""Which rows, texts and crops make up step t: a function of the seed and t alone, so that a resumed run repeats nothing.
+
+Shapes: B pictures, T texts, L tokens, S image size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.options import SameText
+from trainer.pictures import Crop, PictureStore
+from trainer.sources import Row
+
+__all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Everything one step needs, as arrays."""
+
+    pixels: NDArray[np.uint8]  # (B, S, S, 3)
+    tokens: NDArray[np.int64]  # (T, L)
+    lengths: NDArray[np.int64]  # (T,) tokens up to and with the end marker
+    positives: NDArray[np.bool_]  # (B, T)
+    ignored: NDArray[np.bool_] | None  # (B, T)
+    labels: NDArray[np.int64]  # (B,) number of the label, -1 where there is none
+
+
+def synonyms(label: str) -> list[str]:
+    """The names of a class: commas separate them."""
+    return [name for name in (part.strip() for part in label.split(",")) if name] or [label]
+
+
+class RowPlan:
+    """Row numbers for each step. Each source is gone through in an order of its own, shuffled anew every pass."""
+
+    def __init__(self, groups: Sequence[Sequence[int]], weights: Sequence[float], batch_size: int, seed: int) -> None:
+        self.groups = [np.asarray(group, dtype=np.int64) for group in groups]
+        self.seed = seed
+        shares = np.asarray(weights if weights else [len(group) for group in groups], dtype=np.float64)
+        exact = batch_size * shares / shares.sum()
+        counts = np.floor(exact).astype(int)
+        for at in np.argsort(counts - exact, kind="stable")[: batch_size - counts.sum()]:  # largest remainders
+            counts[at] += 1
+        self.counts = [int(count) for count in counts]
+        self.rows = sum(len(group) for group in groups)
+        self.batch_size = batch_size
+        self._order = lru_cache(maxsize=2 * len(groups))(self._shuffled)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which as many pictures were seen as there are rows."""
+        return math.ceil(self.rows / self.batch_size)
+
+    def __call__(self, step: int) -> NDArray[np.int64]:
+        """(B,) row numbers of step `step`, which counts from 0."""
+        parts = []
+        for at, (group, count) in enumerate(zip(self.groups, self.counts, strict=True)):
+            places = np.arange(step * count, (step + 1) * count)
+            parts.extend(self._order(at, int(place // len(group)))[place % len(group)] for place in places)
+        return np.asarray(parts, dtype=np.int64)
+
+    def _shuffled(self, group: int, lap: int) -> NDArray[np.int64]:
+        return np.random.default_rng((self.seed, 1, group, lap)).permutation(self.groups[group])
+
+
+class BatchMaker:
+    """Turns row numbers into batches, some steps ahead of the device."""
+
+    def __init__(
+        self,
+        *,
+        rows: Sequence[Row],
+        plan: RowPlan,
+        store: PictureStore,
+        tokenise: Callable[[Sequence[str]], NDArray[np.int64]],
+        end_id: int,
+        templates: Sequence[str],
+        same_text: SameText,
+        crop_min: float,
+        flip: bool,
+        seed: int,
+    ) -> None:
+        self.rows, self.plan, self.store = rows, plan, store
+        self.tokenise, self.end_id, self.templates = tokenise, end_id, templates
+        self.same_text, self.crop_min, self.flip, self.seed = same_text, crop_min, flip, seed
+        seen = {rows[number].label for group in plan.groups for number in group}
+        self.labels = sorted(label for label in seen if label is not None)
+        self.label_number = {label: number for number, label in enumerate(self.labels)}
+        self.picture = _same_pictures(rows)
+
+    def stream(self, start: int, stop: int, *, ahead: int = 3) -> Batches:
+        """Batches of the steps from `start` to `stop`, made by a thread in the background."""
+        return Batches(self, start, stop, ahead)
+
+    def make(self, step: int) -> Batch:
+        """The batch of one step."""
+        random = np.random.default_rng((self.seed, 2, step))
+        numbers = self.plan(step)
+        size = self.store.preprocess.image_size
+        pixels = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
+        for place, number in enumerate(numbers):
+            self.store.crop(int(number), self._crop(random), pixels[place])
+        texts, positives, ignored = self._texts(numbers, random)
+        tokens = self.tokenise(texts)
+        labels = [self.label_number.get(self.rows[number].label or "", -1) for number in numbers]
+        return Batch(
+            pixels=pixels,
+            tokens=tokens,
+            lengths=(tokens == self.end_id).argmax(axis=1) + 1,
+            positives=positives,
+            ignored=ignored,
+            labels=np.asarray(labels, dtype=np.int64),
+        )
+
+    def _crop(self, random: np.random.Generator) -> Crop:
+        # Even in area, as usual for random resized crops (Szegedy et al. 2015), but always square.
+        side = math.sqrt(random.uniform(self.crop_min**2, 1.0))
+        return Crop(side=side, across=random.random(), down=random.random(), mirrored=self.flip and random.random() < 0.5)
+
+    def _say(self, label: str, random: np.random.Generator) -> str:
+        names = synonyms(label)
+        # The first name is the one people use; half of the time it is that one.
+        name = names[0] if random.random() < 0.5 else names[random.integers(len(names))]
+        return self.templates[random.integers(len(self.templates))].replace("{}", name)
+
+    def _texts(
+        self, numbers: NDArray[np.int64], random: np.random.Generator
+    ) -> tuple[list[str], NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """Texts, and which of them belong to which picture: (B, T)."""
+        rows = [self.rows[number] for number in numbers]
+        spoken: list[str] = []
+        keys: list[str] = []  # equal where two rows say the same, in whatever words
+        for row in rows:
+            if row.captions and (row.label is None or random.random() < 0.5):
+                text = row.captions[random.integers(len(row.captions))]
+                spoken.append(text)
+                keys.append(f"caption {text.casefold()}")
+            else:
+                label = row.label or ""
+                spoken.append(self._say(label, random))
+                keys.append(f"label {label.casefold()}")
+        if self.same_text != "positive":
+            # The paper: each text belongs to its own picture. Ignored: what says the same is no negative either.
+            own = np.eye(len(rows), dtype=np.bool_)
+            alike = np.asarray(keys)[:, None] == np.asarray(keys)[None, :] if self.same_text == "ignore" else None
+            return spoken, own, alike
+        columns: dict[str, int] = {}
+        texts: list[str] = []
+        for key, text in zip(keys, spoken, strict=True):
+            if key not in columns:
+                columns[key] = len(texts)
+                texts.append(text)
+        positives = np.zeros((len(rows), len(texts)), dtype=np.bool_)
+        positives[np.arange(len(rows)), [columns[key] for key in keys]] = True
+        pictures = self.picture[numbers]
+        if len(np.unique(pictures)) < len(rows):  # two rows of one picture: what is said of one holds for the other
+            positives = (pictures[:, None] == pictures[None, :]) @ positives
+        return texts, positives, None
+
+
+def _same_pictures(rows: Sequence[Row]) -> NDArray[np.int64]:
+    """(rows,) the same number where the picture is the same file or the same bytes."""
+    numbers: dict[object, int] = {}
+    return np.asarray([numbers.setdefault(row.image, len(numbers)) for row in rows], dtype=np.int64)
+
+
+class Batches:
+    """An iterator that keeps some batches ready. Close it, or use it as a context, to let go of its thread."""
+
+    def __init__(self, maker: BatchMaker, start: int, stop: int, ahead: int) -> None:
+        self.maker, self.next, self.stop = maker, start, stop
+        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self.waiting = [self.pool.submit(maker.make, step) for step in range(start, min(stop, start + ahead))]
+        self.asked = start + len(self.waiting)
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> Batch:
+        if not self.waiting:
+            raise StopIteration
+        batch = self.waiting.pop(0).result()
+        if self.asked < self.stop:
+            self.waiting.append(self.pool.submit(self.maker.make, self.asked))
+            self.asked += 1
+        return batch

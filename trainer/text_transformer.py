@@ -1,0 +1,44 @@
+"""The text tower of CLIP (Radford et al. 2021, section 2.4): a causal pre-norm transformer.
+
+The feature is the activation of the highest layer at the end token, layer-normalised and projected linearly.
+
+Shapes: B batch, L tokens (at most the context length), C width, D embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import Activation, TextConfig
+from trainer.transformer import Transformer
+
+__all__ = ["TextTransformer"]
+
+
+class TextTransformer(nn.Module):
+    """Token ids (B, L) to embeddings (B, D), not normalised.
+
+    L may be less than the context length: under the causal mask nothing after the end token reaches it, so cutting
+    the padding changes no result. The end token's id is the largest of the vocabulary, as in the original release.
+    """
+
+    def __init__(self, config: TextConfig, embedding_dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+        self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.width))
+        self.transformer = Transformer(
+            width=config.width, layers=config.layers, heads=config.heads, activation=activation, causal=True
+        )
+        self.ln_final = nn.LayerNorm(config.width)
+        self.text_projection = nn.Parameter(torch.empty(config.width, embedding_dim))
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.positional_embedding, std=0.01)
+        nn.init.normal_(self.text_projection, std=config.width**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # (B, L, C)
+        x = self.ln_final(self.transformer(x))
+        end = tokens.argmax(dim=1)  # (B,) the first place of the largest id
+        feature = x.gather(1, end.view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)  # (B, C)
+        return feature @ self.text_projection

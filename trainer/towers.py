@@ -1,0 +1,56 @@
+"""The two towers together, and the learned logit scale between them (Radford et al. 2021, sections 2.3 to 2.5).
+
+Shapes: B batch, S image side, L tokens, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.config import ArchConfig, ResNetConfig
+from trainer.resnet import ModifiedResNet
+from trainer.text_transformer import TextTransformer
+from trainer.vision_transformer import VisionTransformer
+
+__all__ = ["MAX_LOGIT_SCALE", "Clip"]
+
+INITIAL_LOGIT_SCALE = 1 / 0.07  # section 2.5
+MAX_LOGIT_SCALE = 100.0  # section 2.5: more proved to make training unstable
+
+
+class Clip(nn.Module):
+    """Image tower, text tower, and the logarithm of the logit scale."""
+
+    def __init__(self, config: ArchConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_tower: ModifiedResNet | VisionTransformer
+        if isinstance(config.image, ResNetConfig):
+            self.image_tower = ModifiedResNet(config.image, config.embedding_dim)
+        else:
+            self.image_tower = VisionTransformer(config.image, config.embedding_dim, config.activation)
+        self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(INITIAL_LOGIT_SCALE)))
+
+    def encode_image(self, pixels: Tensor, normalise: bool = True) -> Tensor:
+        """(B, 3, S, S) to (B, D) in float32, of length 1 unless told otherwise."""
+        features: Tensor = self.image_tower(pixels).float()
+        return F.normalize(features, dim=-1) if normalise else features
+
+    def encode_text(self, tokens: Tensor, normalise: bool = True) -> Tensor:
+        """(B, L) token ids to (B, D) in float32, of length 1 unless told otherwise."""
+        features: Tensor = self.text_tower(tokens).float()
+        return F.normalize(features, dim=-1) if normalise else features
+
+    def clamped_logit_scale(self) -> Tensor:
+        """The multiplier of the cosines, at most 100."""
+        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Keep the parameter itself in range after a step, so that its gradient never dies at the limit."""
+        self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))

@@ -1,0 +1,102 @@
+"""How good the towers are on pictures held out from training: retrieval of captions, zero-shot accuracy on labels.
+
+Shapes: N pictures, T texts, C classes, D embedding, S image size, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clipcli.evaluate.retrieval import recall_at_k
+from clipcli.evaluate.zero_shot import mean_per_class, prototypes, top_k_accuracy
+from trainer.sampling import synonyms
+from trainer.towers import Clip
+
+__all__ = ["ValidationSet", "score", "validate"]
+
+Metrics = dict[str, float]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationSet:
+    """Pictures as inference sees them, with their captions or their labels."""
+
+    name: str
+    pixels: NDArray[np.uint8]  # (N, S, S, 3)
+    captions: tuple[tuple[str, ...], ...]  # (N,) empty where there are none
+    labels: tuple[str | None, ...]  # (N,)
+
+
+def validate(
+    model: Clip,
+    sets: Sequence[ValidationSet],
+    *,
+    tokenise: Callable[[Sequence[str]], NDArray[np.int64]],
+    templates: Sequence[str],
+    to_device: Callable[[NDArray[np.uint8]], Tensor],
+    autocast: Callable[[], torch.autocast],
+    batch_size: int = 256,
+) -> Metrics:
+    """Shares from 0 to 1 by name: `SET/text_to_image@10`, `SET/image_to_text@10`, `SET/top1`, `SET/mean_per_class`."""
+    was_training = model.training
+    model.eval()
+
+    def encode_texts(texts: Sequence[str]) -> Floats:
+        parts = []
+        for start in range(0, len(texts), batch_size):
+            tokens = torch.from_numpy(tokenise(texts[start : start + batch_size]))
+            longest = int((tokens == tokens.max()).long().argmax(dim=1).max()) + 1
+            parts.append(model.encode_text(tokens[:, :longest].to(model.logit_scale.device)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    metrics: Metrics = {}
+    with torch.inference_mode(), autocast():
+        for each in sets:
+            parts = [
+                model.encode_image(to_device(each.pixels[start : start + batch_size])).float().cpu().numpy()
+                for start in range(0, len(each.pixels), batch_size)
+            ]
+            vectors = np.concatenate(parts)  # (N, D)
+            metrics.update(_retrieval(each, vectors, encode_texts))
+            metrics.update(_zero_shot(each, vectors, encode_texts, templates))
+    model.train(was_training)
+    return metrics
+
+
+def _retrieval(each: ValidationSet, vectors: Floats, encode: Callable[[Sequence[str]], Floats]) -> Metrics:
+    told = [place for place, captions in enumerate(each.captions) if captions]
+    if len(told) < 2:
+        return {}
+    texts = [text for place in told for text in each.captions[place]]
+    owners = np.asarray([at for at, place in enumerate(told) for _ in each.captions[place]])
+    recalls = recall_at_k(encode(texts), vectors[told], owners)
+    return {f"{each.name}/{way}@{k}": share for way, by_k in recalls.items() for k, share in by_k.items()}
+
+
+def _zero_shot(
+    each: ValidationSet, vectors: Floats, encode: Callable[[Sequence[str]], Floats], templates: Sequence[str]
+) -> Metrics:
+    labelled = [place for place, label in enumerate(each.labels) if label]
+    names = sorted({label for label in each.labels if label})
+    if len(names) < 2:
+        return {}
+    number = {label: at for at, label in enumerate(names)}
+    wanted = np.asarray([number[each.labels[place] or ""] for place in labelled])
+    texts = [template.replace("{}", synonyms(name)[0]) for name in names for template in templates]
+    classes = prototypes(encode(texts).reshape(len(names), len(templates), -1))  # (C, D)
+    shares = top_k_accuracy(vectors[labelled], classes, wanted, ks=(1, min(5, len(names))))
+    found = {f"{each.name}/top{k}": share for k, share in shares.items()}
+    return found | {f"{each.name}/mean_per_class": mean_per_class(vectors[labelled], classes, wanted)}
+
+
+def score(metrics: Metrics) -> float:
+    """One number to choose a checkpoint by: the mean over sets of recall@10 both ways and of top-1."""
+    chosen = [value for name, value in metrics.items() if name.endswith(("@10", "/top1"))]
+    return sum(chosen) / len(chosen) if chosen else 0.0

@@ -327,6 +327,15 @@ def test_completion_reaches_the_options_of_a_command(
     assert {"--shiny", "--polish", "--help"} <= set(completed.stdout.split())
 
 
+def test_completion_offers_installed_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIP_MODELS", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("_CLIP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "clip search -m ")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert "mine" in CliRunner().invoke(program.app, [], prog_name="clip").stdout.split()
+
+
 @pytest.mark.skipif(shutil.which("bash") is None or not Path("/proc").is_dir(), reason="no bash to complete in")
 def test_completion_is_installed_for_the_shell_it_is_run_from(home: Path) -> None:
     done = subprocess.run(

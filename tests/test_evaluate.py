@@ -150,6 +150,15 @@ def test_senseless_input_is_refused(
         recall_at_k(texts, images, owner)
 
 
+def test_k_counts_from_one_and_shapes_are_checked() -> None:
+    with pytest.raises(ValueError, match="k counts from 1"):
+        recall_at_k(np.ones((2, 3)), np.ones((2, 3)), np.array([0, 1]), ks=(0,))
+    with pytest.raises(ValueError, match="no query has a right answer"):
+        ranks.share_within(np.array([np.nan]), (1,))
+    with pytest.raises(ValueError, match="templates"):
+        prototypes(np.ones((2, 3)))
+
+
 def test_prototypes_that_cancel_out_are_refused() -> None:
     with pytest.raises(ValueError, match="cancel"):
         prototypes(np.array([[[1.0, 0.0], [-1.0, 0.0]]]))

@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_skipped_with_its_reason(classify: Classify, phot
     assert ended.exit_code == 3
     assert len(records(ended)) == 2 * len(COLOURS)
     lines = ended.stderr.splitlines()
-    assert any(line.startswith("skipped ") and line.endswith("empty.png: the file is empty") for line in lines)
+    assert any(line.startswith("skipped ") and line.endswith("empty.png: empty (the file is empty)") for line in lines)
     assert any("broken.jpg" in line for line in lines)
     assert lines[-1] == f"clip: 2 of {len(COLOURS) + 2} pictures could not be read"
     alone = classify(photos / "notes.txt", *labels("red", "blue"), "--format", "json")

@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_left_out(matrix: Matrix, photos: Path) -> None:
     done = matrix(photos, "-t", "red", "-o", "out.svg")
     assert done.exit_code == 3
     lines = done.stderr.splitlines()
-    assert lines[0].endswith("empty.png: the file is empty")
+    assert lines[0].endswith("empty.png: empty (the file is empty)")
     assert lines[1].startswith(f"out.svg: {len(COLOURS)} pictures")
     assert lines[2] == f"clip: 1 of {len(COLOURS) + 1} pictures could not be read"
     nothing = matrix(photos / "empty.png", "-t", "red", "-o", "none.png")

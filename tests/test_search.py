@@ -251,6 +251,7 @@ def test_the_query_may_run_in_another_precision(search: Search, bundle: Path) ->
         ([], 2, "nothing to search for"),
         (["  "], 2, "nothing to search for"),
         (["--like", "nowhere.jpg"], 4, "no such file: nowhere.jpg"),
+        (["--like", "."], 2, ". is a folder"),
         (["red", "-0", "--format", "json"], 2, "-0 writes paths"),
         (["red", "--threshold", "7"], 2, "--threshold"),
         (["red", "--device", "quantum"], 2, "--device"),

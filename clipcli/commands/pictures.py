@@ -30,13 +30,13 @@ class Skipped:
 
     files: list[tuple[bytes, str]] = field(default_factory=list)
 
-    def note(self, path: bytes, reason: str) -> None:
-        """Remember it, and say it at once."""
+    def note(self, path: bytes, reason: str, detail: str) -> None:
+        """Remember it, and say it at once, in the words of `clip embed`."""
         from clipcli.render.notes import say
         from clipcli.render.text import short_path
 
         self.files.append((path, reason))
-        say(f"skipped {short_path(path)}: {reason}")
+        say(f"skipped {short_path(path)}: {reason} ({detail})")
 
 
 def picture_paths(named: Sequence[Path], skipped: Skipped) -> list[bytes]:
@@ -53,7 +53,7 @@ def picture_paths(named: Sequence[Path], skipped: Skipped) -> list[bytes]:
             for entry in walk(path):
                 full = os.path.join(path, entry.path) if entry.path else path
                 if not isinstance(entry, FoundFile):
-                    skipped.note(full, entry.detail)
+                    skipped.note(full, entry.reason, entry.detail)
                 elif entry.named_picture or looks_like_picture(full):
                     found[full] = None
         elif os.path.lexists(path):
@@ -101,7 +101,7 @@ def embed_pictures(
                         pixels.append(future.result())
                         kept.append(path)
                     except ImageError as error:
-                        skipped.note(path, str(error))
+                        skipped.note(path, error.reason, str(error))
                 if kept:
                     yield kept, model.encode_images(np.stack(pixels))
                 progress.advance(count)

@@ -42,7 +42,9 @@ def read_query(words: Sequence[str], like: Sequence[Path]) -> Query:
     somebody mistyped it. Raises UsageError where there is nothing to look for.
     """
     for path in like:
-        if not os.path.isfile(path):
+        if os.path.isdir(path):
+            raise UsageError(f"{path} is a folder; --like takes a picture")
+        if not os.path.exists(path):
             raise NotFoundError(f"no such file: {path}")
     if len(words) == 1 and _names_a_picture(words[0]):
         return Query(pictures=(Path(words[0]), *like))

@@ -21,7 +21,7 @@ from clipcli.library.writing import Batch
 
 __all__ = ["Pipeline"]
 
-_GRACE_S = 1.5  # how long a batch in the model is waited for after Ctrl-C
+_GRACE_S = 1.2  # how long a batch in the model is waited for after Ctrl-C
 _LIGHT_OUTCOMES = 256  # outcomes that need no model, such as moved files, are written this many at a time at the latest
 _POLL_S = 0.5  # on Windows a wait without end cannot be interrupted
 

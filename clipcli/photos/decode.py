@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 from clipcli.errors import ImageError
 from clipcli.photos.colour import to_rgb
 from clipcli.photos.facts import ORIENTATION, Facts, read_facts
-from clipcli.photos.formats import HEAD_BYTES, declared_size, identify, open_with_decoder
+from clipcli.photos.formats import HEAD_BYTES, declared_size, ends_early, identify, open_with_decoder
 from clipcli.photos.rescue import without_metadata
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _decode(
         except ImageError:
             raise
         except Exception as error:  # decoders raise anything on a damaged file
-            raise _damage(error) from error
+            raise _damage(error, file) from error
 
 
 def _opened(file: IO[bytes], name: bytes, max_megapixels: float) -> ImageFile:
@@ -160,8 +160,8 @@ def _rescued(format: str, file: IO[bytes], error: Exception) -> ImageFile:
         try:
             return open_with_decoder(format, io.BytesIO(bare))
         except Exception:  # noqa: BLE001 - the first complaint is the one to show
-            raise _damage(error) from error
-    raise _damage(error) from error
+            raise _damage(error, file) from error
+    raise _damage(error, file) from error
 
 
 def _judge(size: tuple[int, int] | None, max_megapixels: float) -> None:
@@ -211,10 +211,14 @@ def _upright(image: ImageFile, turn: str | None) -> Picture:
     return picture
 
 
-def _damage(error: Exception) -> ImageError:
+def _damage(error: Exception, file: IO[bytes]) -> ImageError:
     """A decoder's exception as one line and one word."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, EOFError) or _CUT_SHORT.search(text):
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - HEAD_BYTES))
+    if isinstance(error, EOFError) or _CUT_SHORT.search(text) or ends_early(head, file.read(), size):
         return ImageError(f"the file is cut short ({text})", reason="truncated")
     return ImageError(f"cannot be decoded ({text})", reason="damaged")
 

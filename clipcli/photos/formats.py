@@ -12,7 +12,15 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-__all__ = ["HEAD_BYTES", "IMAGE_SUFFIXES", "NEVER_PICTURES", "declared_size", "identify", "open_with_decoder"]
+__all__ = [
+    "HEAD_BYTES",
+    "IMAGE_SUFFIXES",
+    "NEVER_PICTURES",
+    "declared_size",
+    "ends_early",
+    "identify",
+    "open_with_decoder",
+]
 
 HEAD_BYTES = 64
 
@@ -106,6 +114,18 @@ def declared_size(format: str, head: bytes) -> tuple[int, int] | None:
     if format == "WEBP" and head[12:16] == b"VP8X" and len(head) >= 30:
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
     return None
+
+
+def ends_early(head: bytes, tail: bytes, size: int) -> bool:
+    """Whether a file that cannot be decoded lacks the end its format has: it was cut short, not damaged inside."""
+    format = identify(head)
+    if format == "JPEG":
+        return b"\xff\xd9" not in tail
+    if format == "PNG":
+        return b"IEND" not in tail
+    if format == "GIF":
+        return not tail.rstrip(b"\0").endswith(b";")
+    return format == "WEBP" and int.from_bytes(head[4:8], "little") + 8 > size
 
 
 def open_with_decoder(format: str, file: IO[bytes]) -> ImageFile:

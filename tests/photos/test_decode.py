@@ -225,8 +225,17 @@ def test_half_a_file_is_truncated_or_damaged(format: str) -> None:
     data = saved(noise, format)
     with pytest.raises(ImageError) as caught:
         open_image(data[: len(data) // 2])
-    expected = {"truncated"} if format in {"JPEG", "PNG"} else {"truncated", "damaged", "not-an-image"}
+    expected = {"truncated"} if format in {"JPEG", "PNG", "GIF", "WEBP"} else {"truncated", "damaged", "not-an-image"}
     assert caught.value.reason in expected
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_wherever_a_file_is_cut_it_is_called_truncated(format: str) -> None:
+    data = saved(photo(), format)
+    for length in range(60, len(data) - 60, len(data) // 23):
+        with pytest.raises(ImageError) as caught:
+            open_image(data[:length])
+        assert caught.value.reason == "truncated", length
 
 
 def test_reasons_for_what_is_no_picture(tmp_path: Path) -> None:

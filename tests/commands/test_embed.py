@@ -1,0 +1,257 @@
+"""`clip embed` from the command line: what it says, which files it lists, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from clipcli.app import app
+from clipcli.library.search import paths_of
+from clipcli.library.store import Library
+from clipcli.library.vectors import vectors
+from tests.structure.source import ROOT
+from tests.tiny_bundle import make_tiny_bundle
+
+Embed = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def library_file(tmp_path: Path) -> Path:
+    return tmp_path / "library.db"
+
+
+@pytest.fixture
+def embed(library_file: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Embed:
+    """`embed(folder, "--force")`, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, model: bool = True) -> Any:
+        chosen = ["-m", str(bundle)] if model else []
+        return CliRunner().invoke(app, ["embed", "--db", str(library_file), *chosen, *map(str, arguments)])
+
+    return run
+
+
+def indexed(library_file: Path) -> dict[bytes, np.ndarray[Any, Any]]:
+    """Absolute path -> unit vector (D,)."""
+    with Library.open(library_file) as library:
+        identity = library.connection.execute("SELECT identity FROM models").fetchone()[0]
+        ids, matrix = vectors(library, identity=identity)
+        paths = paths_of(library, ids.tolist())
+        return {paths[number]: np.array(row) for number, row in zip(ids.tolist(), matrix, strict=True)}
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def test_first_and_second_run(embed: Embed, photo_folder: Callable[..., Path]) -> None:
+    folder = photo_folder(count=3)
+    first = embed(folder)
+    assert (first.exit_code, first.stdout) == (0, "")
+    lines = first.stderr.splitlines()
+    assert lines[0] == "embedding 3 pictures with tiny (fp32) on the CPU"
+    assert lines[1].startswith("3 files: 3 embedded; ")
+    second = embed(folder, model=False)  # the library's own model, without being told
+    assert second.exit_code == 0
+    assert second.stderr.startswith("3 files: 0 embedded, 3 unchanged; ")
+
+
+def test_the_librarys_precision_is_kept(embed: Embed, photo_folder: Callable[..., Path]) -> None:
+    folder = photo_folder(count=2)
+    assert "(fp16)" in embed(folder, "--precision", "fp16").stderr
+    assert "2 unchanged" in embed(folder).stderr
+    assert "2 unchanged" in embed(folder, model=False).stderr
+    assert "2 embedded" in embed(folder, "--precision", "fp32").stderr
+
+
+def test_a_dry_run_makes_nothing(embed: Embed, photo_folder: Callable[..., Path], library_file: Path) -> None:
+    folder = photo_folder(count=3)
+    result = embed(folder, "--dry-run")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("would look at 3 files: 3 to read and embed, 0 unchanged")
+    assert not library_file.exists()
+
+
+def test_what_is_forgotten_or_absent_is_said(embed: Embed, photo_folder: Callable[..., Path]) -> None:
+    folder = photo_folder(count=2)
+    embed(folder)
+    (folder / "000.jpg").unlink()
+    assert "1 unchanged; 1 picture forgotten, the files are gone" in embed(folder).stderr
+    shutil.rmtree(folder)
+    folder.mkdir()
+    result = embed(folder)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("nothing in photos") or "nothing in /" in result.stderr
+    assert "its pictures stay in the library" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere"], 4, "no such file or folder: nowhere"),
+        ([".", "-m", "no-such-model"], 4, "no-such-model"),
+        ([".", "--batch-size", "1"], 2, "batch-size"),
+        ([".", "--max-megapixels", "-5"], 2, "above zero"),
+        ([".", "--device", "abacus"], 2, "abacus"),
+        ([], 2, "PATH"),
+    ],
+)
+def test_how_it_ends_when_it_cannot_begin(
+    arguments: list[str], code: int, said: str, embed: Embed, library_file: Path, bundle: Path
+) -> None:
+    result = embed(*arguments, model="-m" not in arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert not library_file.exists()  # nothing is made for a command that does nothing
+
+
+def test_another_programs_file_is_left_alone(
+    embed: Embed, photo_folder: Callable[..., Path], library_file: Path
+) -> None:
+    library_file.write_text("a letter to my aunt " * 100)
+    result = embed(photo_folder())
+    assert result.exit_code == 6
+    assert result.stderr == f"clip: {library_file} is not a library\n"
+    assert library_file.read_text() == "a letter to my aunt " * 100
+    assert sorted(os.listdir(library_file.parent)) == ["library.db", "photos"]
+
+
+def test_a_folder_without_pictures(embed: Embed, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    result = embed(tmp_path / "photos")
+    assert (result.exit_code, result.stderr) == (0, "no pictures there\n")
+
+
+def test_only_bad_files(embed: Embed, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "bad.jpg").touch()
+    for _ in range(2):  # known from the first time, but still nothing could be read
+        result = embed(tmp_path / "photos")
+        assert result.exit_code == 3
+        assert "none of 1 file could be read" in result.stderr
+
+
+def photo(width: int = 320, height: int = 240) -> Image.Image:
+    """Large smooth shapes and fine noise, as a photograph has; no symmetry."""
+    random = np.random.default_rng(5)
+    shapes = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    grain = random.normal(0, 8, (height, width, 3))
+    return Image.fromarray(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8))
+
+
+def test_all_eight_orientations_have_the_same_embedding(embed: Embed, tmp_path: Path, library_file: Path) -> None:
+    undo = [None, None, *(Image.Transpose(number) for number in (0, 3, 1, 5, 2, 6, 4))]
+    for suffix in ("jpg", "png", "webp", "tif"):
+        folder = tmp_path / "photos" / suffix
+        folder.mkdir(parents=True)
+        for orientation in range(1, 9):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            turn = undo[orientation]
+            stored = photo() if turn is None else photo().transpose(turn)
+            stored.save(folder / f"{orientation}.{suffix}", exif=exif, quality=92)
+    assert embed(tmp_path / "photos").exit_code == 0
+    found = indexed(library_file)
+    assert len(found) == 32
+    upright = found[os.fsencode(tmp_path / "photos" / "png" / "1.png")]
+    cosines = {path: float(vector @ upright) for path, vector in found.items()}
+    assert min(cosines.values()) >= 0.999  # measured: 0.99999
+    turned = photo().transpose(Image.Transpose.ROTATE_90)
+    turned.save(tmp_path / "turned.png")
+    assert embed(tmp_path / "turned.png").exit_code == 0
+    assert float(indexed(library_file)[os.fsencode(tmp_path / "turned.png")] @ upright) < 0.99
+
+
+ORDINARY_USER = 65534
+# What Python or its libraries still have to import may lie where only root can read, so everything is done once before.
+AS_AN_ORDINARY_USER = f"""
+import os, sys
+from typer.testing import CliRunner
+from clipcli.app import app, main
+if os.geteuid() == 0:
+    CliRunner().invoke(app, [*sys.argv[2:], "--db", sys.argv[1] + ".warm"])
+    os.setgid({ORDINARY_USER})
+    os.setuid({ORDINARY_USER})
+main([*sys.argv[2:], "--db", sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[..., Path]) -> None:
+    """As an ordinary user, since root may read everything."""
+    folder = photo_folder(count=2)
+    content = (folder / "000.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "text.png").write_text("this is text")
+    (folder / "empty.jpg").touch()
+    (folder / "huge.png").write_bytes(png_header(30_000, 30_000))
+    with open(os.fsencode(folder) + b"/caf\xe9 \xff.jpg", "wb") as file:
+        file.write((folder / "001.jpg").read_bytes() + b"another")
+    locked = photo_folder("photos/locked", count=2, seed=1)
+    locked.chmod(0)
+    (folder / "secret.jpg").write_bytes(content)
+    (folder / "secret.jpg").chmod(0)
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(0o777)
+    for each in {*tmp_path.parents, *bundle.parents, tmp_path, bundle}:  # the tests' own folders are private
+        if each.stat().st_uid == os.geteuid() and each.is_relative_to(tmp_path.parents[2]):
+            each.chmod(each.stat().st_mode | 0o055)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-c", AS_AN_ORDINARY_USER, str(data / "library.db"), *arguments]
+        surroundings = {**os.environ, "HOME": str(data), "XDG_CACHE_HOME": str(data), "XDG_DATA_HOME": str(data)}
+        return subprocess.run(command, cwd=ROOT, capture_output=True, env=surroundings, check=False, timeout=60)
+
+    first = run("embed", str(folder), "-m", str(bundle))
+    said = first.stderr.decode()
+    assert first.returncode == 3, said
+    assert first.stdout == b""
+    listed = {
+        line.removeprefix("skipped ").removeprefix(f"{folder}/").split(":")[0]: line.split(": ", 1)[1].split(" (")[0]
+        for line in said.splitlines()
+        if line.startswith("skipped ")
+    }
+    assert listed == {
+        "truncated.jpg": "truncated",
+        "text.png": "not-an-image",
+        "empty.jpg": "empty",
+        "huge.png": "too-large",
+        "locked": "no-permission",
+        "secret.jpg": "no-permission",
+    }
+    assert "9 files: 3 embedded, 6 skipped" in said
+    assert "clip: 6 files could not be read, listed above" in said
+    assert "Traceback" not in said
+
+    second = run("embed", str(folder))
+    assert second.returncode == 0, second.stderr.decode()
+    assert "9 files: 0 embedded, 3 unchanged, 6 skipped (6 of them known before)" in second.stderr.decode()
+
+    found = run("search", "red", "-0")
+    assert set(found.stdout.rstrip(b"\0").split(b"\0")) == {
+        os.fsencode(folder) + name for name in (b"/000.jpg", b"/001.jpg", b"/caf\xe9 \xff.jpg")
+    }
+    (folder / "secret.jpg").chmod(0o644)  # nothing about the file itself has changed, it is tried all the same
+    assert "1 recognised" in run("embed", str(folder)).stderr.decode()

@@ -1,12 +1,12 @@
 """What a run leaves on disk, written so that a kill at any moment leaves the old state or the new one.
 
-    RUN/options.json       every option, enough to repeat the run
-    RUN/towers.json        the architecture, the preprocessing, and what else the bundle will say
-    RUN/tokenizer.json     the vocabulary
-    RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
-    RUN/best.safetensors   the weights that validated best, half the size of nothing else: weights alone
-    RUN/metrics.jsonl      a line per epoch
-    RUN/bundle/            the exported model, once the run is through
+RUN/options.json       every option, enough to repeat the run
+RUN/towers.json        the architecture, the preprocessing, and what else the bundle will say
+RUN/tokenizer.json     the vocabulary
+RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
+RUN/best.safetensors   the weights that validated best, half the size of nothing else: weights alone
+RUN/metrics.jsonl      a line per epoch
+RUN/bundle/            the exported model, once the run is through
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from clipcli.errors import DataError, ModelError, NoSpaceError
 from trainer.config import ArchConfig
 from trainer.towers import Clip
 
-__all__ = ["Checkpoint", "append_metrics", "load_run", "load_weights", "read_checkpoint", "save_best", "write_atomically"]
+__all__ = [
+    "Checkpoint",
+    "append_metrics",
+    "load_run",
+    "load_weights",
+    "read_checkpoint",
+    "save_best",
+    "write_atomically",
+]
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"

@@ -135,8 +135,12 @@ def _text(width: int, layers: int, heads: int, context_length: int = 77) -> Text
 ARCHITECTURES: dict[str, ArchConfig] = {
     arch.name: arch
     for arch in (
-        ArchConfig(name="RN-nano-64", embedding_dim=256, image=_resnet(64, 48, (2, 3, 3), 12), text=_text(192, 3, 4, 40)),
-        ArchConfig(name="RN-small-128", embedding_dim=384, image=_resnet(128, 48, (2, 3, 4, 2), 24), text=_text(320, 6, 5)),
+        ArchConfig(
+            name="RN-nano-64", embedding_dim=256, image=_resnet(64, 48, (2, 3, 3), 12), text=_text(192, 3, 4, 40)
+        ),
+        ArchConfig(
+            name="RN-small-128", embedding_dim=384, image=_resnet(128, 48, (2, 3, 4, 2), 24), text=_text(320, 6, 5)
+        ),
         ArchConfig(name="RN50", embedding_dim=1024, image=_resnet(224, 64, (3, 4, 6, 3), 32), text=_text(512, 12, 8)),
         ArchConfig(name="ViT-nano-64/8", embedding_dim=256, image=_vit(64, 8, 192, 6, 3), text=_text(192, 3, 4, 40)),
         ArchConfig(name="ViT-tiny-128/16", embedding_dim=256, image=_vit(128, 16, 192, 12, 3), text=_text(256, 6, 4)),

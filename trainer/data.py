@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from clipcli.bundle.spec import Preprocess
-from clipcli.errors import DataError
+from clipcli.errors import DataError, ImageError
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
 from trainer.sources import Row, read_source
@@ -113,7 +113,7 @@ def prepare_data(
 
 
 def _hold_out(rows: Sequence[Row], sources: Sequence[Sequence[int]], options: TrainOptions) -> list[int]:
-    """Rows of a few pictures, all rows of a picture together, chosen by the picture alone: adding rows moves no other."""
+    """Rows of a few pictures, a picture's rows together, chosen by the picture alone: adding rows moves no other."""
     by_picture: dict[str, list[int]] = {}
     for source in sources:
         for number in source:
@@ -129,8 +129,6 @@ def _validation_set(
     name: str, numbers: Sequence[int], rows: Sequence[Row], store: PictureStore, summary: DataSummary
 ) -> ValidationSet:
     """Rows of one picture become one picture with all its captions."""
-    from clipcli.errors import ImageError
-
     by_picture: dict[Path | bytes, list[int]] = {}
     for number in numbers:
         by_picture.setdefault(rows[number].image, []).append(number)
@@ -159,16 +157,19 @@ def _count(
     summary.labels = len({row.label for row in used if row.label})
 
 
-def _judge(
-    summary: DataSummary, rows: Sequence[Row], sources: Sequence[Sequence[int]], options: TrainOptions
-) -> None:
+def _judge(summary: DataSummary, rows: Sequence[Row], sources: Sequence[Sequence[int]], options: TrainOptions) -> None:
     where = ", ".join(Path(name).name for name in options.data)
     if summary.pairs < LEAST_PAIRS:
         found = f"{summary.pairs} usable pair{'' if summary.pairs == 1 else 's'}"
         raise DataError(f"{where}: {found}, and at least {LEAST_PAIRS} are needed to train and to check")
     if options.weights and not all(sources):
         raise DataError(f"{where}: a source with a weight has no usable pairs")
-    texts = {text.casefold() for source in sources for number in source for text in (*rows[number].captions, rows[number].label or "")}
+    texts = {
+        text.casefold()
+        for source in sources
+        for number in source
+        for text in (*rows[number].captions, rows[number].label or "")
+    }
     if len(texts - {""}) < 2:
         raise DataError(f"{where}: all pictures have the same text, so there is nothing to tell apart")
     if summary.pictures - summary.validation < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -65,8 +66,7 @@ def choose_compute(options: TrainOptions) -> Compute:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Without such units bf16 is emulated, and slower than float32. Older versions of torch cannot tell.
-    tell = getattr(torch.cpu, "get_capabilities", dict)
-    abilities = tell()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Without such units bf16 is emulated, and slower than float32. Versions of torch that cannot tell count as without.
+    abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(abilities.get("amx_bf16") or abilities.get("avx512_bf16"))

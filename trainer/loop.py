@@ -68,7 +68,9 @@ class Fit:
         self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
         self.compute, self.folder, self.reporter = compute, run, reporter
         if isinstance(model.config.image, ResNetConfig):  # convolutions are fastest with channels innermost
-            model.image_tower.to(memory_format=torch.channels_last)
+            for parameter in model.image_tower.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         torch.manual_seed(options.seed)
         self.label_head = nn.Linear(model.config.embedding_dim, max(1, len(maker.labels))).to(compute.device)
         self.steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
@@ -150,16 +152,20 @@ class Fit:
         labels = torch.from_numpy(batch.labels).to(device)
         total = loss
         if self.options.label_loss and bool((labels >= 0).any()):
-            total = loss + self.options.label_loss * F.cross_entropy(self.label_head(image_raw), labels, ignore_index=-1)
+            total = loss + self.options.label_loss * F.cross_entropy(
+                self.label_head(image_raw), labels, ignore_index=-1
+            )
         if not math.isfinite(total.item()):
             raise DataError(
-                f"the loss is not finite at step {self.step_number + 1}; the learning rate {self.options.lr:g} is too high "
-                f"for this model and data. What was saved before that is in {self.folder}"
+                f"the loss is not finite at step {self.step_number + 1}; the learning rate {self.options.lr:g} is "
+                f"too high for this model and data. What was saved before that is in {self.folder}"
             )
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
+        torch.autograd.backward(self.scaler.scale(total))
         self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_([p for group in self.optimiser.param_groups for p in group["params"]], self.options.max_grad_norm)
+        nn.utils.clip_grad_norm_(
+            [p for group in self.optimiser.param_groups for p in group["params"]], self.options.max_grad_norm
+        )
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.model.clamp_logit_scale()
@@ -206,7 +212,9 @@ class Fit:
         """(T, D). Short texts go by themselves where that saves work: padding costs as much as words do."""
         order, split = split_by_length(batch.lengths)
         parts = [
-            self.model.encode_text(torch.from_numpy(batch.tokens[part, : batch.lengths[part].max()]).to(self.compute.device))
+            self.model.encode_text(
+                torch.from_numpy(batch.tokens[part, : batch.lengths[part].max()]).to(self.compute.device)
+            )
             for part in (order[:split], order[split:])
             if len(part)
         ]

@@ -16,7 +16,8 @@ GAINS = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)  # the public classes of
 
 def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.AdamW:
     """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5)."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for module in modules:
         gains = {id(p) for part in module.modules() if isinstance(part, GAINS) for p in part.parameters(recurse=False)}
         for name, parameter in module.named_parameters():

@@ -21,6 +21,7 @@ class TrainOptions:
     """One run. Paths are absolute once a run has begun, so that it can be resumed from anywhere."""
 
     data: tuple[str, ...]
+    name: str = "model"  # what the finished model is called
     weights: tuple[float, ...] = ()  # share of each source in a batch; by number of rows where empty
     validation: tuple[str, ...] = ()  # files of their own; a part of the data is held out where empty
     image_column: str | None = None  # found out where None
@@ -98,7 +99,7 @@ class TrainOptions:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise UsageError(f"unknown training option {unknown[0]!r}; there are: {', '.join(sorted(known))}")
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
         try:
             return cls(**plain)
         except TypeError as error:

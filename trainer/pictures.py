@@ -39,7 +39,7 @@ def available_memory() -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crop:
-    """A square of a picture: its side as a share of the shorter side, its place along each axis in 0..1, mirrored or not."""
+    """A square of a picture: its side as a share of the shorter side, its place along each axis in 0..1."""
 
     side: float
     across: float

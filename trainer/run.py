@@ -1,4 +1,4 @@
-"""`clip train` as a function: data, towers, training, the exported and installed bundle, in a folder that can be resumed."""
+"""`clip train` as a function: data, towers and training, in a folder that can be resumed and exported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, Preprocess, read_spec
+from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, Preprocess, preprocess_from_dict, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import DataError, ModelError, UsageError
 from trainer import checkpoints
@@ -57,7 +57,8 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
     """
     if run.exists() and any(run.iterdir()):
         raise UsageError(
-            f"{run} is not empty; go on with its run by 'clip train --resume {run}', or name another folder with --output"
+            f"{run} is not empty; go on with its run by 'clip train --resume {run}', "
+            "or name another folder with --output"
         )
     started = _start(options)
     data = prepare_data(options, started.preprocess, begin=reporter.begin, summarise=reporter.summary)
@@ -86,7 +87,8 @@ def resume(run: Path, reporter: RunReporter) -> Trained:
     """
     options = TrainOptions.load(run)
     facts = _facts(run)
-    data = prepare_data(options, _preprocess(facts), begin=reporter.begin, summarise=reporter.summary)
+    preprocess = preprocess_from_dict(facts["preprocess"])
+    data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary)
     return _go(options, run, data, reporter)
 
 
@@ -138,7 +140,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         flip=options.flip,
         seed=options.seed,
     )
-    preprocess = _preprocess(facts)
+    preprocess = preprocess_from_dict(facts["preprocess"])
     fit = Fit(
         model=model,
         options=options,
@@ -179,10 +181,8 @@ def _facts(run: Path) -> dict[str, Any]:
     return facts
 
 
-def _preprocess(facts: dict[str, Any]) -> Preprocess:
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["preprocess"].items()}
-    return Preprocess(**plain)
-
-
 def _write(path: Path, text: str) -> None:
-    checkpoints.write_atomically(path, lambda partial: partial.write_text(text, "utf-8") and None)
+    def write(partial: Path) -> None:
+        partial.write_text(text, "utf-8")
+
+    checkpoints.write_atomically(path, write)

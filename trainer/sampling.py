@@ -1,4 +1,4 @@
-"""Which rows, texts and crops make up step t: a function of the seed and t alone, so that a resumed run repeats nothing.
+"""Which rows, texts and crops make up step t: a function of the seed and t alone, so a resumed run repeats nothing.
 
 Shapes: B pictures, T texts, L tokens, S image size.
 """
@@ -61,7 +61,7 @@ class RowPlan:
 
     def __call__(self, step: int) -> NDArray[np.int64]:
         """(B,) row numbers of step `step`, which counts from 0."""
-        parts = []
+        parts: list[np.int64] = []
         for at, (group, count) in enumerate(zip(self.groups, self.counts, strict=True)):
             places = np.arange(step * count, (step + 1) * count)
             parts.extend(self._order(at, int(place // len(group)))[place % len(group)] for place in places)
@@ -123,13 +123,15 @@ class BatchMaker:
     def _crop(self, random: np.random.Generator) -> Crop:
         # Even in area, as usual for random resized crops (Szegedy et al. 2015), but always square.
         side = math.sqrt(random.uniform(self.crop_min**2, 1.0))
-        return Crop(side=side, across=random.random(), down=random.random(), mirrored=self.flip and random.random() < 0.5)
+        return Crop(
+            side=side, across=random.random(), down=random.random(), mirrored=self.flip and random.random() < 0.5
+        )
 
     def _say(self, label: str, random: np.random.Generator) -> str:
         names = synonyms(label)
         # The first name is the one people use; half of the time it is that one.
-        name = names[0] if random.random() < 0.5 else names[random.integers(len(names))]
-        return self.templates[random.integers(len(self.templates))].replace("{}", name)
+        name = names[0] if random.random() < 0.5 else names[int(random.integers(len(names)))]
+        return self.templates[int(random.integers(len(self.templates)))].replace("{}", name)
 
     def _texts(
         self, numbers: NDArray[np.int64], random: np.random.Generator
@@ -140,7 +142,7 @@ class BatchMaker:
         keys: list[str] = []  # equal where two rows say the same, in whatever words
         for row in rows:
             if row.captions and (row.label is None or random.random() < 0.5):
-                text = row.captions[random.integers(len(row.captions))]
+                text = row.captions[int(random.integers(len(row.captions)))]
                 spoken.append(text)
                 keys.append(f"caption {text.casefold()}")
             else:

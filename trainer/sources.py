@@ -15,10 +15,35 @@ from clipcli.errors import DataError, NotFoundError
 
 __all__ = ["Row", "Source", "read_source"]
 
-IMAGE_NAMES = ("image", "filepath", "file_path", "path", "file", "filename", "file_name", "image_path", "img", "picture", "photo")
-TEXT_NAMES = ("caption", "captions", "text", "title", "description", "sentence", "alt", "prompt", "label", "class", "name")
+IMAGE_NAMES = (
+    "image",
+    "filepath",
+    "file_path",
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "image_path",
+    "img",
+    "picture",
+    "photo",
+)
+TEXT_NAMES = (
+    "caption",
+    "captions",
+    "text",
+    "title",
+    "description",
+    "sentence",
+    "alt",
+    "prompt",
+    "label",
+    "class",
+    "name",
+)
 IMAGE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .png .webp .gif .bmp .tif .tiff .avif .heic .heif .jp2 .ppm .pgm .mpo .tga .qoi .ico".split()
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2"}
+    | {".ppm", ".pgm", ".mpo", ".tga", ".qoi", ".ico"}
 )
 CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 
@@ -60,7 +85,9 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
             return _csv(path, image_column, text_column)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: {error.strerror}") from error
-    raise DataError(f"{path.name} is no kind of pairs this reads: a .csv, .tsv or .parquet file, or a folder of class folders")
+    raise DataError(
+        f"{path.name} is no kind of pairs this reads: a .csv, .tsv or .parquet file, or a folder of class folders"
+    )
 
 
 def _class_folders(folder: Path) -> Source:
@@ -79,10 +106,10 @@ def _class_folders(folder: Path) -> Source:
 def _csv(path: Path, image_column: str | None, text_column: str | None) -> Source:
     try:
         with path.open(encoding="utf-8-sig", newline="") as handle:
-            table = list(csv.reader(handle, delimiter=_delimiter(path)))
+            lines = list(csv.reader(handle, delimiter=_delimiter(path)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table in UTF-8: {error}") from error
-    table = [(number, cells) for number, cells in enumerate(table, 1) if any(cell.strip() for cell in cells)]
+    table = [(number, cells) for number, cells in enumerate(lines, 1) if any(cell.strip() for cell in cells)]
     if not table:
         raise DataError(f"{path} is empty")
     image_at, text_at, header = _columns([cells for _, cells in table], path, image_column, text_column)
@@ -216,4 +243,3 @@ def _add_record(
         source.rows.append(Row(image=image, name=name, captions=tuple(captions), label=label))
     else:
         source.refused.append((where, "empty caption"))
-

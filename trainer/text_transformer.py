@@ -41,4 +41,5 @@ class TextTransformer(nn.Module):
         x = self.ln_final(self.transformer(x))
         end = tokens.argmax(dim=1)  # (B,) the first place of the largest id
         feature = x.gather(1, end.view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)  # (B, C)
-        return feature @ self.text_projection
+        out: Tensor = feature @ self.text_projection  # (B, D)
+        return out

@@ -89,8 +89,8 @@ class Transformer(nn.Module):
             nn.init.normal_(block.attn.in_proj_weight, std=self.width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=residual_std)
             nn.init.zeros_(block.attn.out_proj.bias)
-            nn.init.normal_(block.mlp.get_submodule("c_fc").weight, std=(2 * self.width) ** -0.5)
-            nn.init.normal_(block.mlp.get_submodule("c_proj").weight, std=residual_std)
+            nn.init.normal_(block.mlp.get_parameter("c_fc.weight"), std=(2 * self.width) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_proj.weight"), std=residual_std)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.resblocks(x)

@@ -38,4 +38,5 @@ class VisionTransformer(nn.Module):
         start = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([start, x], dim=1) + self.positional_embedding.to(x.dtype)  # (B, P + 1, C)
         x = self.transformer(self.ln_pre(x))
-        return self.ln_post(x[:, 0]) @ self.proj  # (B, D)
+        out: Tensor = self.ln_post(x[:, 0]) @ self.proj  # (B, D)
+        return out

@@ -1,7 +1,7 @@
 """A byte-pair vocabulary of one's own, learnt from the training texts (Sennrich et al. 2016; Radford et al. 2021, 2.4).
 
-Lower-cased, on bytes, so that every text can be spelt. At most 49,152 entries, as the paper; where the texts are few, no
-merge that was seen only once is kept, and the vocabulary ends sooner: captions of some thousand photos give about 8,000.
+Lower-cased, on bytes, so that every text can be spelt. At most 49,152 entries, as the paper; where the texts are few,
+no merge that was seen only once is kept, and the vocabulary ends sooner: at about 8,000 for some thousand captions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def learn_vocabulary(texts: Iterable[str], *, max_size: int = MAX_VOCABULARY) ->
         ),
     )
     if tokenizer.get_vocab_size() <= len(pre_tokenizers.ByteLevel.alphabet()):
-        raise DataError("the texts are too few or too short to learn a vocabulary from: no two letters stand together twice")
+        raise DataError("the texts are too few to learn a vocabulary from: no two letters stand together twice")
     tokenizer.add_special_tokens([START_TOKEN, END_TOKEN])
     start, end = tokenizer.token_to_id(START_TOKEN), tokenizer.token_to_id(END_TOKEN)
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -1,0 +1,99 @@
+"""What a person sees of a training run: a summary of the data, a bar, a line per epoch. All of it on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Protocol
+
+from clipcli.render.notes import counted, say
+from clipcli.render.progress import Bar, progress_bar
+
+WAYS = (("text_to_image", "text→image"), ("image_to_text", "image→text"))
+
+
+class Summary(Protocol):
+    """What is told of the data: `trainer.data.DataSummary`, which this package does not import."""
+
+    pairs: int
+    pictures: int
+    captions: int
+    labels: int
+    training: int
+    validation: int
+
+    def reasons(self) -> list[tuple[str, int, str]]: ...
+
+
+class TrainingReport:
+    """One bar at a time; each `begin` puts away the one before."""
+
+    def __init__(self) -> None:
+        self._bars = ExitStack()
+        self._bar: Bar | None = None
+        self._done = 0
+        self._training = False
+
+    def __enter__(self) -> TrainingReport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.close()
+
+    def begin(self, label: str, total: int) -> Callable[[int], None]:
+        """Show a bar for something that is counted up to `total`."""
+        self._bars.close()
+        bar = self._bars.enter_context(progress_bar(label, total=total, unit="pictures"))
+        self._bar = bar
+        return bar.advance
+
+    def say(self, line: str) -> None:
+        say(line)
+
+    def summary(self, summary: Summary) -> None:
+        """What there is to train on, and what was set aside, with an example of each reason."""
+        self._bars.close()
+        texts = [
+            counted(number, one) for number, one in ((summary.captions, "caption"), (summary.labels, "label")) if number
+        ]
+        said = f" with {' and '.join(texts)}" if texts else ""
+        say(
+            f"{counted(summary.training, 'pair')} to train on{said}, "
+            f"{counted(summary.validation, 'picture')} to check with"
+        )
+        for reason, count, example in summary.reasons():
+            say(f"  set aside: {count:,} × {reason}, as {example}")
+
+    def step(self, done: int, total: int, loss: float, images_per_s: float) -> None:
+        """Move the bar to step `done`."""
+        if not self._training:
+            self._bars.close()
+            self._bar = self._bars.enter_context(progress_bar("training", total=total, unit="steps"))
+            self._training = True
+        if self._bar is not None:
+            self._bar.describe(f"training, loss {loss:.3f}, {images_per_s:,.0f} pictures/s")
+            self._bar.advance(done - self._done)
+        self._done = done
+
+    def epoch(self, metrics: Mapping[str, Any]) -> None:
+        """A line for each set of validation pictures."""
+        head = f"epoch {metrics['epoch']}" + (
+            f", loss {metrics['loss']:.3f}" if "loss" in metrics else ", before training"
+        )
+        names = list(dict.fromkeys(name.split("/")[0] for name in metrics if "/" in name))
+        for name in names:
+            found = {key.split("/", 1)[1]: float(value) for key, value in metrics.items() if key.startswith(f"{name}/")}
+            told = [_recalls(found, way, shown) for way, shown in WAYS if f"{way}@10" in found]
+            if "top1" in found:
+                told.append(f"top-1 {100 * found['top1']:.1f} %")
+            say(f"{head}, {name}: {'; '.join(told)}")
+        if not names:
+            say(head)
+
+
+def _recalls(found: Mapping[str, float], way: str, shown: str) -> str:
+    values = "/".join(f"{100 * found[f'{way}@{k}']:.1f}" for k in (1, 5, 10))
+    return f"{shown} R@1/5/10 {values} %"

@@ -31,7 +31,7 @@ from export.weights import identity, stored, write_weights
 if TYPE_CHECKING:
     from trainer.towers import Clip
 
-__all__ = ["export_bundle"]
+__all__ = ["check_precisions", "export_bundle"]
 
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ def export_bundle(
     `samples` calibrate int8. `default_precision` None is the most exact one written.
     Raises ModelError where no variant is good enough, or where the tokenizer does not belong to the towers.
     """
-    _check_precisions(precisions, default_precision)
+    check_precisions(precisions, default_precision)
     model = copy.deepcopy(model).cpu().float().eval()  # the caller's may be in training, on a GPU, in half precision
     context_length = model.config.text.context_length
     tokenizer = _load_tokenizer(tokenizer_file, model)
@@ -103,7 +103,8 @@ def _unheard(line: str) -> None:
     del line
 
 
-def _check_precisions(precisions: Sequence[str], default: str | None) -> None:
+def check_precisions(precisions: Sequence[str], default: str | None) -> None:
+    """Raise UsageError where these cannot be the variants of one bundle."""
     for precision in precisions:
         if precision not in PRECISIONS:
             raise UsageError(f"unknown precision {precision!r}: one of {', '.join(PRECISIONS)}")
@@ -116,7 +117,7 @@ def _check_precisions(precisions: Sequence[str], default: str | None) -> None:
 def _load_tokenizer(file: Path, model: Clip) -> Tokenizer:
     """The text tower takes its feature at the largest id, which must therefore be the end marker's."""
     tokenizer = Tokenizer.load(file, model.config.text.context_length)
-    if tokenizer.vocab_size > model.config.text.vocab_size or tokenizer.end_id != tokenizer.vocab_size - 1:
+    if tokenizer.vocab_size != model.config.text.vocab_size or tokenizer.end_id != tokenizer.vocab_size - 1:
         raise ModelError(
             f"{file} does not belong to these towers: it has {tokenizer.vocab_size} entries and {tokenizer.end_id} for "
             f"the end, the text tower knows {model.config.text.vocab_size} and ends at the largest"

@@ -123,7 +123,11 @@ def _quantise_tables(model: onnx.ModelProto) -> None:
 
 
 def _tidy(model: onnx.ModelProto) -> None:
-    """Leave out the shapes and notes that quantising has written down on its way."""
+    """Leave out what quantising has written down on its way: shapes, notes, and sets of operators nobody uses."""
+    used = {node.domain for node in model.graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
     del model.graph.value_info[:]
     del model.metadata_props[:]
     model.producer_name, model.producer_version = "clipcli", ""

@@ -5,7 +5,7 @@ Shapes: N images, S image size, T texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,29 +61,28 @@ class Samples:
         """Pictures start to stop as the image tower takes them, (N, 3, S, S)."""
         return np.stack([normalise(image, preprocess) for image in self.images[start:stop]])
 
-    def head(self, images: int, texts: int) -> Samples:
-        """The first of both, without the relation between them."""
-        return Samples(images=self.images[:images], texts=self.texts[:texts])
 
+def read_samples(paths: Sequence[Path], preprocess: Preprocess, *, limit: int | None = None) -> Samples:
+    """Up to `limit` pictures of folders, or of pairs in CSV, TSV or Parquet files, with what is said of them.
 
-def read_samples(path: Path, preprocess: Preprocess, *, limit: int | None = None) -> Samples:
-    """Up to `limit` pictures of a folder, or of pairs in a CSV, TSV or Parquet file, with the texts said of them.
-
-    Pictures that cannot be read are left out. Raises NotFoundError, DataError where none is left.
+    Captions are taken where there are any, else labels in a sentence, else sentences of our own. Pictures that cannot
+    be read are left out. Raises NotFoundError; DataError where none is left.
     """
-    rows = _pictures(path) if path.is_dir() else read_source(path).rows
-    rows = rows[:limit]
+    share = None if limit is None else -(-limit // len(paths))
+    rows = [row for path in paths for row in _rows(path)[:share]]
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda row: _decode(row, preprocess), rows))
     images = [image for image in decoded if image is not None]
     if not images:
-        raise DataError(f"{path} holds no picture that can be read")
+        raise DataError(f"{', '.join(map(str, paths))}: no picture that can be read")
     kept = [row for row, image in zip(rows, decoded, strict=True) if image is not None]
     pairs = [(text, number) for number, row in enumerate(kept) for text in row.captions]
-    if not pairs:
-        return Samples(images=np.stack(images), texts=SENTENCES)
-    texts, owners = zip(*pairs, strict=True)
-    return Samples(images=np.stack(images), texts=texts, text_to_image=np.array(owners, dtype=np.int64))
+    if pairs:
+        texts, owners = zip(*pairs, strict=True)
+        return Samples(images=np.stack(images), texts=texts, text_to_image=np.array(owners, dtype=np.int64))
+    labels = sorted({row.label.split(",")[0] for row in kept if row.label})
+    sentences = tuple(f"a photo of a {label}." for label in labels)
+    return Samples(images=np.stack(images), texts=sentences or SENTENCES)
 
 
 def made_samples(preprocess: Preprocess, count: int = 12, seed: int = 0) -> Samples:
@@ -109,13 +108,14 @@ def made_samples(preprocess: Preprocess, count: int = 12, seed: int = 0) -> Samp
     return Samples(images=np.stack(images), texts=SENTENCES)
 
 
-def _pictures(folder: Path) -> list[Row]:
-    def found() -> Iterator[Path]:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in IMAGE_ENDINGS and path.is_file():
-                yield path
-
-    return [Row(image=path, name=str(path)) for path in found()]
+def _rows(path: Path) -> list[Row]:
+    """Pairs, or the pictures of a folder. A folder of class folders counts as pairs."""
+    if not path.is_dir():
+        return read_source(path).rows
+    files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in IMAGE_ENDINGS and file.is_file()]
+    if any(file.parent == path for file in files):
+        return [Row(image=file, name=str(file)) for file in files]
+    return read_source(path).rows
 
 
 def _decode(row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clipcli.bundle.spec import Preprocess
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 __all__ = ["normalise", "resize_and_crop", "resized_shape", "to_pixels"]
-
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 # Beyond this many crops' worth of resized pixels (a ribbon of a picture), only the part that is kept is resized:
 # a 1 x 60,000 picture would otherwise become 224 x 13,440,000.
@@ -40,8 +37,10 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     `Resize(size, bicubic)` then `CenterCrop(size)` of torchvision on a PIL image: the crop starts at
     `round((length - size) / 2)`, Python's rounding, which takes halves to even.
     """
+    from PIL import Image  # late: a search by words, which needs no picture, comes by this file
+
     size = spec.image_size
-    method = _FILTERS[spec.interpolation]
+    method = Image.Resampling[spec.interpolation.upper()]
     if image.mode != "RGB":
         image = image.convert("RGB")
     if spec.resize == "squash":

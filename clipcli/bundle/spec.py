@@ -26,6 +26,7 @@ __all__ = [
     "ModelSpec",
     "Preprocess",
     "Variant",
+    "preprocess_from_dict",
     "read_spec",
     "spec_from_dict",
     "write_spec",
@@ -187,6 +188,11 @@ def _build(kind: Callable[..., Built], values: object, where: str) -> Built:
         raise ModelError(f"{MODEL_FILE}: {where}: {error}") from None
 
 
+def preprocess_from_dict(values: object) -> Preprocess:
+    """The inverse of `dataclasses.asdict`, of what `json` read. Raises ModelError."""
+    return _build(Preprocess, values, "preprocess")
+
+
 def spec_from_dict(values: object) -> ModelSpec:
     """The inverse of `ModelSpec.to_dict`, of what `json` read. Raises ModelError."""
     _require(isinstance(values, dict), "must hold an object")
@@ -196,7 +202,7 @@ def spec_from_dict(values: object) -> ModelSpec:
         values["format"] == FORMAT, f"format {values['format']!r} is not known to this version (it knows {FORMAT})"
     )
     settled = dict(values)
-    settled["preprocess"] = _build(Preprocess, values.get("preprocess"), "preprocess")
+    settled["preprocess"] = preprocess_from_dict(values.get("preprocess"))
     listed = values.get("variants")
     _require(isinstance(listed, list), "variants must be a list")
     settled["variants"] = tuple(_build(Variant, item, "variants") for item in listed or ())

@@ -1,0 +1,157 @@
+"""`clip export`: a training run, or a model with its weights, into a model to use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipcli.commands.options import Format, FormatOption
+from clipcli.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clipcli.render.tables import Cell
+    from export.exporting import Exported
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+FIELDS = (
+    "precision", "written", "image_min_cosine", "text_min_cosine", "recall10_change", "images", "texts", "problem",
+    "path", "path_b64",
+)  # fmt: skip
+
+
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A training run's folder, or a model by name or folder.", show_default=False
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="What the model is called. Default: as the run or model.", show_default=False
+        ),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            metavar="fp32|fp16|int8",
+            help="A variant to write; give several. The first is the model's default. Default: all, with fp32 first.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Where to write. Default: 'bundle' in the run.", show_default=False
+        ),
+    ] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--photos",
+            metavar="PATH",
+            help="Photographs to measure on: a folder, or pairs as for training. Default: the run's own.",
+            show_default=False,
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The licence of the weights, for the model's card.", show_default=False),
+    ] = None,
+    install: Annotated[bool, typer.Option("--install/--no-install", help="Install the model, ready to use.")] = True,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only measure the model that is there; write nothing.")
+    ] = False,
+    format: FormatOption = None,
+) -> None:
+    """Turn a training run into a model to use.
+
+    Each variant is run on photographs and compared with the towers it was made from; one that is too far off is not
+    written, and said why. fp32 is exact; fp16 is half as large and as fast; int8 is a quarter and faster. Needs the
+    extra 'train'.
+
+    \b
+      clip export runs/birds --name birds
+      clip export birds --precision int8 --photos ~/Pictures --replace
+      clip export birds --check --photos pairs.parquet
+    """
+    _require_train()
+    from clipcli.bundle.installed import find_model
+    from clipcli.render.notes import say
+    from export.exporting import export_source, measure_bundle
+
+    folder = Path(source) if (Path(source) / "towers.json").is_file() else find_model(source)
+    if check:
+        bundle = folder / "bundle" if (folder / "towers.json").is_file() else folder
+        _finish(_records(measure_bundle(folder, bundle, photos=photos or (), say=say), bundle), format)
+        return
+    exported = export_source(
+        folder,
+        output=output,
+        name=name,
+        precisions=precision or PRECISIONS,
+        photos=photos or (),
+        licence=licence,
+        install=install,
+        replace=replace,
+        say=say,
+    )
+    show_exported(exported, format)
+    if install:
+        say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+
+
+def show_exported(exported: Exported, format: Format | None) -> None:
+    """The parity of each variant, written and refused."""
+    _finish(_records(exported.figures, exported.folder, exported.refused), format)
+
+
+def _require_train() -> None:
+    """The extra's own imports, looked for and not yet made. Raises MissingExtraError."""
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors")):
+        raise MissingExtraError("train", "clip export")
+
+
+def _records(
+    figures: Mapping[str, Mapping[str, float]], folder: Path, refused: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """A record per precision, refused ones after those written."""
+    written = [{"precision": precision, "written": True, **measured} for precision, measured in figures.items()]
+    poor = [{"precision": name, "written": False, "problem": why} for name, why in (refused or {}).items()]
+    return [{**record, "path": os.fsencode(folder)} for record in written + poor]
+
+
+def _finish(records: list[dict[str, Any]], format: Format | None) -> None:
+    from clipcli.render.records import write_records
+    from clipcli.render.tables import Column, write_table
+
+    if format not in (None, Format.table):
+        write_records(records, format=format, fields=FIELDS)
+        return
+    columns = [
+        Column(title="variant"),
+        Column(title="image cosine", right=True),
+        Column(title="text cosine", right=True),
+    ]
+    columns += [Column(title="R@10 points", right=True), Column(title="photos", right=True), Column(title="")]
+    write_table(columns, [_row(record) for record in records])
+
+
+def _row(record: Mapping[str, Any]) -> Sequence[Cell]:
+    def figure(name: str, form: str) -> str:
+        return format(record[name], form) if name in record else ""
+
+    cosines = [figure("image_min_cosine", ".6f"), figure("text_min_cosine", ".6f")]
+    note = "" if record["written"] else "refused"
+    return [record["precision"], *cosines, figure("recall10_change", ".2f"), figure("images", ".0f"), note]

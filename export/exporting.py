@@ -1,0 +1,123 @@
+"""`clip export` as functions: a run or a bundle into a measured bundle, and a bundle measured again."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipcli.bundle.encoder import Model
+from clipcli.bundle.installed import check_name, models_folder
+from clipcli.bundle.installed import install as install_bundle
+from clipcli.bundle.spec import PRECISIONS, ModelSpec, read_spec
+from clipcli.bundle.tokenizer import Tokenizer
+from clipcli.errors import UsageError
+from export.bundle import check_precisions, export_bundle
+from export.parity import compare, onnx_embeddings, torch_embeddings
+from export.samples import Samples, made_samples, read_samples
+from export.source import RUN_FILE, Source, open_source
+
+__all__ = ["Exported", "export_source", "measure_bundle"]
+
+_PHOTOS = 1000  # more only cost time: what is looked for is the worst of many
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What came of an export: where the bundle is, what it says, and what was refused (precision -> why)."""
+
+    folder: Path
+    spec: ModelSpec
+    refused: Mapping[str, str]
+
+    @property
+    def figures(self) -> dict[str, Mapping[str, float]]:
+        """Parity by precision."""
+        return {variant.precision: variant.parity or {} for variant in self.spec.variants}
+
+
+def export_source(
+    source: Path,
+    *,
+    output: Path | None = None,
+    name: str | None = None,
+    precisions: Sequence[str] = PRECISIONS,
+    photos: Sequence[Path] = (),
+    licence: str | None = None,
+    install: bool = True,
+    replace: bool = False,
+    say: Callable[[str], None],
+) -> Exported:
+    """Export the run or bundle `source` into the folder `output` and install it under `name`.
+
+    `output` None is `bundle` in a run, and nowhere for a bundle, which then has to be installed. The first of
+    `precisions` is the model's default. Parity is measured on `photos`, else on what a run was validated or trained
+    on, else on made pictures; `say` is told of the last, and of every variant that is refused.
+    Raises UsageError where the name is taken or no place is given, ModelError where no variant is good enough.
+    """
+    check_precisions(precisions, precisions[0] if precisions else None)
+    is_run = (source / RUN_FILE).is_file()
+    chosen = check_name(name or _name_of(source))
+    if output is None and not is_run and not install:
+        raise UsageError("nowhere to write: give --output FOLDER, or let the model be installed")
+    if install and not replace and (models_folder() / chosen).exists():
+        raise UsageError(f"a model called {chosen!r} is already installed: give another --name, or --replace")
+    opened = open_source(source)
+    samples, measured_on = _samples(opened, photos, say)
+    with tempfile.TemporaryDirectory(prefix="clip-export-") as passing:
+        folder = output or (source / "bundle" if is_run else Path(passing) / "bundle")
+        spec = export_bundle(
+            opened.model,
+            folder=folder,
+            name=chosen,
+            tokenizer_file=opened.tokenizer_file,
+            preprocess=opened.preprocess,
+            samples=samples,
+            precisions=precisions,
+            default_precision=precisions[0],
+            templates=opened.templates,
+            provenance={**opened.provenance, "parity_on": measured_on},
+            licence=licence or opened.licence,
+            metrics=opened.metrics,
+            say=say,
+        )
+        if install:
+            folder = install_bundle(folder, name=chosen, replace=replace)
+    return Exported(folder=folder, spec=spec, refused=spec.provenance.get("refused", {}))
+
+
+def _name_of(source: Path) -> str:
+    """The bundle's own name, or what of the run folder's name a model can be called."""
+    if (source / RUN_FILE).is_file():
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name).strip("-._") or "model"
+    return read_spec(source).name
+
+
+def measure_bundle(
+    source: Path, bundle: Path, *, photos: Sequence[Path], say: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Every variant of `bundle` against the torch towers of `source`, on all of `photos`: figures by precision."""
+    opened = open_source(source)
+    samples, _ = _samples(opened, photos, say, limit=None)
+    spec = read_spec(bundle)
+    tokenizer = Tokenizer.load(bundle, spec.context_length)
+    reference = torch_embeddings(opened.model, samples, spec.preprocess, tokenizer)
+    return {
+        variant.precision: compare(
+            reference, onnx_embeddings(Model.load(bundle, device="cpu", precision=variant.precision), samples), samples
+        )
+        for variant in spec.variants
+    }
+
+
+def _samples(
+    source: Source, photos: Sequence[Path], say: Callable[[str], None], *, limit: int | None = _PHOTOS
+) -> tuple[Samples, list[str]]:
+    """What parity is measured on, and what that is called."""
+    chosen = list(photos) or [path for path in source.pairs if path.exists()]
+    if chosen:
+        return read_samples(chosen, source.preprocess, limit=limit), [path.name for path in chosen]
+    say("parity is measured on made pictures; --photos FOLDER measures it on photographs")
+    return made_samples(source.preprocess, count=64), ["made pictures"]

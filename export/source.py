@@ -1,0 +1,88 @@
+"""What `clip export` starts from: a training run, or a bundle that carries its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clipcli.bundle.spec import (
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Preprocess,
+    preprocess_from_dict,
+    read_spec,
+)
+from clipcli.errors import ModelError, NotFoundError
+from trainer.checkpoints import fill, load_run, load_weights
+from trainer.config import ArchConfig
+from trainer.options import TrainOptions
+from trainer.run import best_metrics
+from trainer.towers import Clip
+
+__all__ = ["RUN_FILE", "Source", "open_source"]
+
+RUN_FILE = "towers.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Towers with their weights, and what `model.json` will say of them."""
+
+    model: Clip
+    tokenizer_file: Path
+    preprocess: Preprocess
+    templates: tuple[str, ...]
+    licence: str = "unknown"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    pairs: tuple[Path, ...] = ()  # photographs that parity can be measured on, as long as they are still there
+
+
+def open_source(folder: Path) -> Source:
+    """Read a run folder or a bundle. Raises NotFoundError, ModelError, DataError."""
+    if (folder / RUN_FILE).is_file():
+        return _run(folder)
+    if (folder / MODEL_FILE).is_file():
+        return _bundle(folder)
+    if not folder.is_dir():
+        raise NotFoundError(f"no such training run or model folder: {folder}")
+    raise NotFoundError(f"{folder} is neither a training run ({RUN_FILE}) nor a model ({MODEL_FILE})")
+
+
+def _run(folder: Path) -> Source:
+    model, facts = load_run(folder)
+    options = TrainOptions.load(folder)
+    # Names only: where the data lies on this machine is nobody's business who is given the model.
+    provenance = {
+        **facts.get("provenance", {}),
+        "trained_on": [Path(name).name for name in options.data],
+        "fine_tuned_from": facts.get("start"),
+    }
+    return Source(
+        model=model,
+        tokenizer_file=folder / TOKENIZER_FILE,
+        preprocess=preprocess_from_dict(facts["preprocess"]),
+        templates=options.templates,
+        provenance={key: value for key, value in provenance.items() if value},
+        metrics=best_metrics(folder),
+        pairs=tuple(Path(name) for name in options.validation or options.data),
+    )
+
+
+def _bundle(folder: Path) -> Source:
+    spec = read_spec(folder)
+    if not spec.towers or WEIGHTS_FILE not in spec.files:
+        raise ModelError(f"model {spec.name} comes without the weights an export starts from")
+    model = Clip(ArchConfig.from_dict(spec.towers))
+    fill(model, load_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
+    return Source(
+        model=model.eval(),
+        tokenizer_file=folder / TOKENIZER_FILE,
+        preprocess=spec.preprocess,
+        templates=spec.templates,
+        licence=spec.licence,
+        provenance={key: value for key, value in spec.provenance.items() if key not in ("refused", "parity_on")},
+        metrics=dict(spec.metrics),
+    )

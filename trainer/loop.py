@@ -21,6 +21,7 @@ from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError
 from trainer.checkpoints import Checkpoint, append_metrics, save_best, save_checkpoint
 from trainer.config import ResNetConfig
+from trainer.curves import write_curves
 from trainer.device import Compute
 from trainer.objectives import contrastive_loss
 from trainer.optimiser import LearningRate, make_optimiser
@@ -189,6 +190,7 @@ class Fit:
             self.best = value
             save_best(self.folder, self.model.state_dict())
         append_metrics(self.folder, line)
+        write_curves(self.folder, line)
         self.reporter.epoch(line)
         self._train_mode()
 

@@ -58,7 +58,9 @@ def known_images(
     rows = connection.execute(
         "SELECT images.path, images.id, images.size, images.mtime_ns, "
         "coalesce(embeddings.digest = images.digest AND NOT images.stale, 0) FROM images "
-        "LEFT JOIN embeddings ON embeddings.image_id = images.id AND embeddings.model_id = ? "
+        # Left to itself SQLite takes an index that makes it read the vectors' rows as well.
+        "LEFT JOIN embeddings INDEXED BY idx_embeddings_model_id_image_id_digest "
+        "ON embeddings.image_id = images.id AND embeddings.model_id = ? "
         f"WHERE images.root_id = ? AND {where}",
         (model_id, root_id, *values),
     )

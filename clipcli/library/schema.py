@@ -108,7 +108,13 @@ CREATE TABLE skipped ( -- files and folders that could not be read, and why
 )""",
 )
 
-_FIRST_INDEXES = {"images": ("digest", "taken_at"), "embeddings": ("model_id",), "tags": ("label",)}
+_FIRST_INDEXES = (
+    ("images", ("digest",)),
+    ("images", ("taken_at",)),
+    # Which pictures have a vector, and of which content, is read from here without touching the vectors.
+    ("embeddings", ("model_id", "image_id", "digest")),
+    ("tags", ("label",)),
+)
 
 # A vector's row cannot change, come or go, by whatever program, without its model's state changing with it.
 _FIRST_TRIGGERS = tuple(
@@ -135,9 +141,8 @@ GROUP BY models.id""",
 def _first(db: Database) -> None:
     for statement in (*_FIRST_TABLES, *_FIRST_TRIGGERS):
         db.execute(statement)
-    for table, columns in _FIRST_INDEXES.items():
-        for column in columns:
-            db.table(table).create_index([column])
+    for table, columns in _FIRST_INDEXES:
+        db.table(table).create_index(columns)
     for name, select in _FIRST_VIEWS.items():
         db.create_view(name, select)
     db.table("settings").insert({"key": "uuid", "value": _random_uuid()})

@@ -7,13 +7,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.errors import NotFoundError
 from clipcli.library.known_files import known_images
 from clipcli.library.location import anchor_of, find_library
 from clipcli.library.roots import Root, Target, targets
+from clipcli.library.schema import migrate
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 
 
@@ -113,17 +114,17 @@ PATHS = st.lists(
 AWKWARD = st.sampled_from([b"a", b"a%", b"a_", b"a/b", b"A", b"\xff", b"a\xff", b"\xc3\xa9", b"a0", b"a.", b"a/b/c"])
 
 
+@settings(deadline=None)
 @given(paths=PATHS, more=st.lists(AWKWARD, max_size=8), folder=AWKWARD)
 def test_a_folder_holds_what_begins_with_it_and_a_slash(paths: list[bytes], more: list[bytes], folder: bytes) -> None:
     """Against plain Python: no wildcard, no case, no encoding makes a difference."""
     every = {*paths, *more, *(folder + b"/" + path for path in paths)}
-    connection = sqlite3.connect(":memory:")
-    connection.execute(
-        "CREATE TABLE images (id INTEGER PRIMARY KEY, root_id, path TEXT, size, mtime_ns, digest, stale)"
-    )
-    connection.execute("CREATE TABLE embeddings (image_id, model_id, digest)")
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    connection.execute("INSERT INTO roots (id, path) VALUES (1, '/')")
     connection.executemany(
-        "INSERT INTO images (root_id, path, size, mtime_ns, stale) VALUES (1, ?, 0, 0, 0)",
+        "INSERT INTO images (root_id, path, size, mtime_ns, digest, width, height, format) "
+        "VALUES (1, ?, 0, 0, '', 1, 1, '')",
         [(to_stored(path),) for path in every],
     )
     found = {from_stored(path) for path in known_images(connection, 1, None, folder=folder)}

@@ -4,8 +4,9 @@ RUN/options.json       every option, enough to repeat the run
 RUN/towers.json        the architecture, the preprocessing, and what else the bundle will say
 RUN/tokenizer.json     the vocabulary
 RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
-RUN/best.safetensors   the weights that validated best, half the size of nothing else: weights alone
+RUN/best.safetensors   the weights that validated best
 RUN/metrics.jsonl      a line per epoch
+RUN/tensorboard/       the same as TensorBoard events
 RUN/bundle/            the exported model, once the run is through
 """
 

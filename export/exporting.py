@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from export.bundle import check_precisions, export_bundle
 from export.parity import compare, onnx_embeddings, torch_embeddings
 from export.samples import Samples, made_samples, read_samples
 from export.source import RUN_FILE, Source, open_source
+from trainer.options import TrainOptions
 
 __all__ = ["Exported", "export_source", "measure_bundle"]
 
@@ -89,10 +89,8 @@ def export_source(
 
 
 def _name_of(source: Path) -> str:
-    """The bundle's own name, or what of the run folder's name a model can be called."""
-    if (source / RUN_FILE).is_file():
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name).strip("-._") or "model"
-    return read_spec(source).name
+    """What the run was to be called, or what the bundle is."""
+    return TrainOptions.load(source).name if (source / RUN_FILE).is_file() else read_spec(source).name
 
 
 def measure_bundle(

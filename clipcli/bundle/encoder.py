@@ -148,7 +148,7 @@ class Model:
         if self.precision != "fp32" and PROBE_FILE in self.spec.files:
             check_first_use(
                 self.spec,
-                self.precision,
+                self.variant,
                 tower,
                 device,
                 lambda: tower_cosine(self, read_probe(self.folder, self.spec), tower),

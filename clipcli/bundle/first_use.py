@@ -16,27 +16,27 @@ from pathlib import Path
 import onnxruntime
 
 from clipcli.bundle.probe import COSINE_FLOORS
-from clipcli.bundle.spec import ModelSpec
+from clipcli.bundle.spec import ModelSpec, Variant
 from clipcli.errors import ModelError
 
 __all__ = ["check_first_use"]
 
 
-def check_first_use(spec: ModelSpec, precision: str, tower: str, device: str, measure: Callable[[], float]) -> None:
+def check_first_use(spec: ModelSpec, variant: Variant, tower: str, device: str, measure: Callable[[], float]) -> None:
     """Call `measure` for the smallest cosine unless it is known here already. Raises ModelError where it is poor."""
     record = _record()
-    key = "|".join(
-        [spec.identity, precision, tower, device, platform.node(), platform.machine(), onnxruntime.__version__]
-    )
+    graph = spec.files[variant.image if tower == "image" else variant.text]["sha256"]
+    key = "|".join((graph, device, platform.node(), platform.machine(), onnxruntime.__version__))
     known = _read(record)
     cosine = known.get(key)
     if cosine is None:
         cosine = measure()
         _write(record, {**known, key: cosine})
-    if cosine < COSINE_FLOORS[precision]:
+    floor = COSINE_FLOORS[variant.precision]
+    if cosine < floor:
         raise ModelError(
-            f"the {precision} {tower} tower of {spec.name} is not exact enough on this machine: cosine {cosine:.4f}, "
-            f"at least {COSINE_FLOORS[precision]} wanted (choose another --precision)"
+            f"the {variant.precision} {tower} tower of {spec.name} is not exact enough on this machine: cosine "
+            f"{cosine:.4f}, at least {floor} wanted (choose another --precision)"
         )
 
 

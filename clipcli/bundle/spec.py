@@ -170,6 +170,12 @@ class ModelSpec:
         known = ", ".join(variant.precision for variant in self.variants)
         raise NotFoundError(f"model {self.name} has no {wanted} variant (it has {known})")
 
+    @property
+    def required_files(self) -> tuple[str, ...]:
+        """What has to be there for the model to run, whatever its precision."""
+        graphs = (file for variant in self.variants for file in (variant.image, variant.text))
+        return (*dict.fromkeys(graphs), TOKENIZER_FILE)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -29,8 +29,11 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def check_hashes(folder: Path, spec: ModelSpec, names: Iterable[str] | None = None) -> None:
-    """Compare size and SHA-256 of every recorded file, or of `names`. Raises ModelError for the first that differs."""
-    for name in spec.files if names is None else names:
+    """Compare size and SHA-256 of every file, or of `names`. Raises ModelError for the first that differs.
+
+    Every file means those recorded, among which must be all that the model needs to run.
+    """
+    for name in dict.fromkeys((*spec.required_files, *spec.files)) if names is None else names:
         _check_size(folder, spec, name)
         if file_facts(folder / name) != dict(spec.files[name]):
             raise ModelError(f"model {spec.name} is damaged: {name} does not have the recorded SHA-256 ({folder})")
@@ -51,14 +54,14 @@ def check_stamps(folder: Path, spec: ModelSpec, names: Iterable[str]) -> None:
     """On load: sizes always, times where a stamp was left, a hash only where a time has changed. Raises ModelError."""
     stamps = _read_stamps(folder)
     for name in names:
-        if name not in spec.files:
-            raise ModelError(f"model {spec.name} is damaged: {name} is not recorded in its model.json ({folder})")
         _check_size(folder, spec, name)
         if name in stamps and stamps[name] != _stamp(folder / name):
             check_hashes(folder, spec, (name,))
 
 
 def _check_size(folder: Path, spec: ModelSpec, name: str) -> None:
+    if name not in spec.files:
+        raise ModelError(f"model {spec.name} is damaged: {name} is not recorded in its model.json ({folder})")
     try:
         size = (folder / name).stat().st_size
     except OSError:

@@ -52,7 +52,7 @@ def verify(folder: Path, *, device: str = "auto") -> list[Check]:
 
 
 def _files(folder: Path, spec: ModelSpec) -> Iterator[Check]:
-    for name in spec.files:
+    for name in dict.fromkeys((*spec.files, *spec.required_files)):
         try:
             check_hashes(folder, spec, (name,))
         except ModelError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -20,7 +21,7 @@ from clipcli.bundle.installed import (
     remove,
     set_default,
 )
-from clipcli.bundle.spec import MODEL_FILE, read_spec
+from clipcli.bundle.spec import MODEL_FILE, read_spec, write_spec
 from clipcli.bundle.stamps import STAMPS_FILE
 from clipcli.errors import ModelError, NoSpaceError, NotFoundError, UsageError
 from tests.tiny_bundle import make_tiny_bundle
@@ -107,6 +108,16 @@ def test_a_missing_file_is_not_installed(source: Path) -> None:
     (source / "probe.npz").unlink()
     with pytest.raises(ModelError, match=r"probe\.npz is missing"):
         install(source, name="mine")
+
+
+@pytest.mark.parametrize("file", ["text.onnx", "image.fp16.onnx", "tokenizer.json"])
+def test_a_file_that_is_not_vouched_for_is_not_installed(source: Path, file: str) -> None:
+    spec = read_spec(source)
+    files = {name: facts for name, facts in spec.files.items() if name != file}
+    write_spec(source, dataclasses.replace(spec, files=files))
+    with pytest.raises(ModelError, match=f"{file} is not recorded"):
+        install(source, name="mine")
+    assert entries() == set()
 
 
 def test_damage_on_the_way_is_found_on_the_copy(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

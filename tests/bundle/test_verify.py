@@ -174,6 +174,22 @@ def test_a_poor_variant_is_refused_at_first_use_and_ever_after(bundle: Path) -> 
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '"text"'])
+def test_another_graph_of_the_same_model_is_measured_anew(bundle: Path) -> None:
+    """An int8 form made again, from other calibration pictures, has the same identity."""
+    Model.load(bundle, precision="fp16", device="cpu").encode_texts(["red"])
+    (bundle / "text.fp16.onnx").write_bytes((bundle / "text.onnx").read_bytes())
+    record_again(bundle)
+    Model.load(bundle, precision="fp16", device="cpu").encode_texts(["red"])
+    assert len(json.loads(parity_record().read_text("utf-8"))) == 2
+
+
+def test_a_graph_nobody_vouches_for_fails(bundle: Path) -> None:
+    spec = read_spec(bundle)
+    write_spec(bundle, dataclasses.replace(spec, files={k: v for k, v in spec.files.items() if k != "image.onnx"}))
+    (failed,) = [check for check in verify(bundle) if not check.passed]
+    assert failed.what == "image.onnx"
+
+
 def test_a_damaged_record_only_costs_a_second_measurement(bundle: Path, content: str) -> None:
     parity_record().parent.mkdir(parents=True, exist_ok=True)
     parity_record().write_text(content, "utf-8")

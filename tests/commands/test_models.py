@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle import installed
-from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model, install, models_folder
 from tests.tiny_bundle import make_tiny_bundle
+from tests.tiny_library import make_tiny_library
 
 Models = Callable[..., Any]
 
@@ -139,16 +139,18 @@ def test_rm_removes_and_says_how_much(models: Models, mine: Path) -> None:
     assert models("rm").exit_code == 2
 
 
-def test_rm_tells_what_the_library_has_of_it(
-    models: Models, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_rm_tells_what_the_library_here_has_of_it(
+    models: Models, mine: Path, shipped: Path, photo_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipcli.commands import models as command
-
-    said: list[str] = []
-    monkeypatch.setattr(command, "_say_who_depends", said.append)
-    identity = Model.load(mine).identity
-    models("rm", "mine")
-    assert said == [identity]
+    folder = photo_folder(count=2)
+    library = make_tiny_library(folder / ".clip" / "library.db", folder, [mine])
+    monkeypatch.chdir(folder)
+    result = models("rm", "mine")
+    assert result.exit_code == 0
+    assert f"{library} has 2 pictures by this model" in result.stderr
+    other = install(shipped, name="other")
+    assert "pictures by this model" not in models("rm", "other").stderr
+    assert not other.exists()
 
 
 def test_a_damaged_model_can_be_removed(models: Models, mine: Path) -> None:

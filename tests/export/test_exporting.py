@@ -33,7 +33,7 @@ def pairs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, pairs: Path) -> Path:
-    return make_run(tmp_path / "my birds", photos=pairs)
+    return make_run(tmp_path / "run", photos=pairs)
 
 
 def installed() -> set[str]:
@@ -93,7 +93,7 @@ def test_without_photographs_it_says_what_it_measured_on(export: Export, tmp_pat
     result = export(run, "--precision", "fp32")
     assert result.exit_code == 0, result.stderr
     assert "made pictures" in result.stderr
-    assert read_spec(find_model("run")).provenance["parity_on"] == ["made pictures"]
+    assert read_spec(find_model("my-birds")).provenance["parity_on"] == ["made pictures"]
 
 
 def test_an_installed_model_is_exported_again_as_itself(export: Export, done_vit: Done, pairs: Path) -> None:

@@ -76,7 +76,7 @@ def make_run(folder: Path, kind: str = "vit", photos: Path | None = None) -> Pat
     save_best(folder, model.state_dict())
     facts = {"towers": model.config.to_dict(), "preprocess": asdict(PREPROCESS), "provenance": {}, "start": None}
     (folder / "towers.json").write_text(json.dumps(facts), "utf-8")
-    options = TrainOptions(data=(str(photos or folder / "gone.csv"),), arch="RN-nano-64")
+    options = TrainOptions(data=(str(photos or folder / "gone.csv"),), arch="RN-nano-64", name="my-birds")
     (folder / "options.json").write_text(options.to_json(), "utf-8")
     (folder / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "score": 0.5}) + "\n", "utf-8")
     return folder

@@ -9,6 +9,7 @@ from typing import Any
 
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import range_below, to_stored
+from clipcli.photos.raw import NEEDS_RAW, can_read_raw
 
 __all__ = ["KnownImage", "KnownSkip", "digests_of", "known_images", "known_skips"]
 
@@ -42,6 +43,8 @@ class KnownSkip:
     def is_worth_another_try(self, size: int, mtime_ns: int, max_megapixels: float) -> bool:
         if (size, mtime_ns) != (self.size, self.mtime_ns) or self.reason in _PASSING:
             return True
+        if self.reason == NEEDS_RAW:
+            return can_read_raw()
         return self.megapixels is not None and self.megapixels <= max_megapixels
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 import io
 import os
 import re
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from clipcli.errors import ImageError
 from clipcli.photos.colour import to_rgb
-from clipcli.photos.facts import ORIENTATION, Facts, read_facts
-from clipcli.photos.formats import HEAD_BYTES, declared_size, ends_early, identify, open_with_decoder
+from clipcli.photos.facts import Facts, exif_of, orientation_of, read_facts
+from clipcli.photos.formats import HEAD_BYTES, RAW, declared_size, ends_early, identify, open_with_decoder
+from clipcli.photos.quiet import no_warnings
+from clipcli.photos.raw import read_raw
 from clipcli.photos.rescue import without_metadata
 
 if TYPE_CHECKING:
@@ -43,6 +41,7 @@ _UPRIGHT = {
 _ON_ITS_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 _CUT_SHORT = re.compile(r"truncat|premature|unexpected end|end of (file|stream|image)|not enough|incomplete|eof", re.I)
 _TGA_FOOTER = 26
+_NO_PICTURE = "not a picture in a format this program reads"
 
 
 class TooLargeError(ImageError):
@@ -101,35 +100,62 @@ def file_error(error: OSError) -> ImageError:
 def _decode(
     file: IO[bytes], name: bytes, max_megapixels: float, hint: int | None, mtime_ns: int | None
 ) -> tuple[Picture, Facts | None]:
-    with _no_warnings():
-        image = _opened(file, name, max_megapixels)
-        size = image.size
-        facts = None
+    with no_warnings():
         try:
-            # Pillow turns a TIFF while loading it and forgets how; of a PNG the metadata may come after the pixels.
-            early = image.format == "TIFF"
-            if early and mtime_ns is not None:
-                facts = read_facts(image, size=size, mtime_ns=mtime_ns)
-            _load(image, hint)
-            if early:
-                size = image.size
-            elif mtime_ns is not None:
-                facts = read_facts(image, size=size, mtime_ns=mtime_ns)
-            turn = _turn(image)
-            if facts is not None:
-                width, height = reversed(size) if turn in _ON_ITS_SIDE else size
-                facts = replace(facts, width=width, height=height)
-            return _upright(image, turn), facts
-        except MemoryError as error:
-            raise ImageError("not enough memory for its pixels", reason="out-of-memory") from error
+            format = _identified(file, name, max_megapixels)
+            if format == RAW:
+                return _developed(file, max_megapixels, hint, mtime_ns)
+            return _loaded(_opened(format, file, max_megapixels), hint, mtime_ns)
         except ImageError:
             raise
+        except MemoryError as error:
+            raise ImageError("not enough memory for it", reason="out-of-memory") from error
         except Exception as error:  # decoders raise anything on a damaged file
             raise _damage(error, file) from error
 
 
-def _opened(file: IO[bytes], name: bytes, max_megapixels: float) -> ImageFile:
-    """The picture with its header read and its size judged, no pixel decoded yet."""
+def _loaded(image: ImageFile, hint: int | None, mtime_ns: int | None) -> tuple[Picture, Facts | None]:
+    size = image.size
+    facts = None
+    # Pillow turns a TIFF while loading it and forgets how; of a PNG the metadata may come after the pixels.
+    early = image.format == "TIFF"
+    if early and mtime_ns is not None:
+        facts = read_facts(exif_of(image), image.info, size=size, format="TIFF", mtime_ns=mtime_ns)
+    _load(image, hint)
+    exif = exif_of(image)
+    if early:
+        size = image.size
+    elif mtime_ns is not None:
+        facts = read_facts(exif, image.info, size=size, format=image.format or "unknown", mtime_ns=mtime_ns)
+    turn = _UPRIGHT.get(orientation_of(exif))
+    if facts is not None:
+        width, height = reversed(size) if turn in _ON_ITS_SIDE else size
+        facts = replace(facts, width=width, height=height)
+    return _upright(image, turn), facts
+
+
+def _developed(
+    file: IO[bytes], max_megapixels: float, hint: int | None, mtime_ns: int | None
+) -> tuple[Picture, Facts | None]:
+    """A camera's raw file: by the preview in it where there is a good one, else developed."""
+    raw = read_raw(file, least_side=2 * hint if hint else None, judge=lambda size: _judge(size, max_megapixels))
+    turn = _UPRIGHT.get(raw.orientation)
+    if raw.preview is not None:
+        preview = open_with_decoder("JPEG", io.BytesIO(raw.preview))
+        _load(preview, hint)
+        picture = _upright(preview, _UPRIGHT.get(orientation_of(exif_of(preview))) or turn)
+    else:
+        assert raw.developed is not None
+        picture = raw.developed
+    if mtime_ns is None:
+        return picture, None
+    width, height = reversed(raw.size) if turn in _ON_ITS_SIDE else raw.size
+    facts = read_facts(raw.exif, {}, size=raw.size, format=RAW, mtime_ns=mtime_ns)
+    return picture, replace(facts, width=width, height=height, orientation=raw.orientation)
+
+
+def _identified(file: IO[bytes], name: bytes, max_megapixels: float) -> str:
+    """The format, and the size judged where the first bytes tell it."""
     head = file.read(HEAD_BYTES)
     if not head:
         raise ImageError("the file is empty", reason="empty")
@@ -137,16 +163,21 @@ def _opened(file: IO[bytes], name: bytes, max_megapixels: float) -> ImageFile:
     file.seek(max(0, size - _TGA_FOOTER))
     format = identify(head, tail=file.read(_TGA_FOOTER), name=name)
     if format is None:
-        raise ImageError("not a picture in a format this program reads", reason="not-an-image")
+        raise ImageError(_NO_PICTURE, reason="not-an-image")
     _judge(declared_size(format, head), max_megapixels)
     file.seek(0)
+    return format
+
+
+def _opened(format: str, file: IO[bytes], max_megapixels: float) -> ImageFile:
+    """The picture with its header read and its size judged, no pixel decoded yet."""
     try:
         image = open_with_decoder(format, file)
-    except MemoryError as error:
-        raise ImageError("not enough memory for its header", reason="out-of-memory") from error
+    except MemoryError:
+        raise
     except Exception as error:
         if format == "TGA":  # its name was all that spoke for it
-            raise ImageError("not a picture in a format this program reads", reason="not-an-image") from error
+            raise ImageError(_NO_PICTURE, reason="not-an-image") from error
         image = _rescued(format, file, error)
     _judge(image.size, max_megapixels)
     return image
@@ -160,8 +191,8 @@ def _rescued(format: str, file: IO[bytes], error: Exception) -> ImageFile:
         try:
             return open_with_decoder(format, io.BytesIO(bare))
         except Exception:  # noqa: BLE001 - the first complaint is the one to show
-            raise _damage(error, file) from error
-    raise _damage(error, file) from error
+            raise error from None
+    raise error
 
 
 def _judge(size: tuple[int, int] | None, max_megapixels: float) -> None:
@@ -190,14 +221,6 @@ def _load(image: ImageFile, hint: int | None) -> None:
         image.load()
 
 
-def _turn(image: ImageFile) -> str | None:
-    """The transposition that puts the loaded picture upright; None where it is."""
-    try:
-        return _UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken metadata never costs the picture
-        return None
-
-
 def _upright(image: ImageFile, turn: str | None) -> Picture:
     """RGB, turned, in an object that carries no metadata, so that nobody can turn it again."""
     from PIL import Image
@@ -213,6 +236,8 @@ def _upright(image: ImageFile, turn: str | None) -> Picture:
 
 def _damage(error: Exception, file: IO[bytes]) -> ImageError:
     """A decoder's exception as one line and one word."""
+    if isinstance(error, OSError) and error.errno:  # the disk's complaint, not the decoder's
+        return file_error(error)
     text = " ".join(str(error).split()) or type(error).__name__
     file.seek(0)
     head = file.read(HEAD_BYTES)
@@ -221,35 +246,3 @@ def _damage(error: Exception, file: IO[bytes]) -> ImageError:
     if isinstance(error, EOFError) or _CUT_SHORT.search(text) or ends_early(head, file.read(), size):
         return ImageError(f"the file is cut short ({text})", reason="truncated")
     return ImageError(f"cannot be decoded ({text})", reason="damaged")
-
-
-class _Warnings:
-    """Pillow warns about odd metadata; while any picture is being decoded, in any thread, such warnings are dropped.
-
-    `warnings.catch_warnings` is not safe between threads, so the first one in and the last one out use it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._caught: warnings.catch_warnings[None] | None = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._caught = warnings.catch_warnings()
-                self._caught.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0 and self._caught is not None:
-                    self._caught.__exit__(None, None, None)
-                    self._caught = None
-
-
-_no_warnings = _Warnings()

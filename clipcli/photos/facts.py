@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from PIL.ImageFile import ImageFile
+    from PIL.Image import Exif, Image
 
-__all__ = ["ORIENTATION", "Facts", "read_facts"]
+__all__ = ["ORIENTATION", "Facts", "exif_of", "orientation_of", "read_facts"]
 
 # Tags of EXIF 2.32: table 4 (TIFF), tables 7 and 8 (Exif), table 15 (GPS).
 ORIENTATION = 0x0112
@@ -63,28 +63,44 @@ class Facts:
             raise ValueError("a date has an origin")
 
 
-def read_facts(image: ImageFile, *, size: tuple[int, int], mtime_ns: int) -> Facts:
-    """The facts of an opened picture, `size` being that of the header; `mtime_ns` 0 means the file's is unknown.
+def exif_of(image: Image) -> Exif:
+    """The picture's EXIF tags, as many of them as can be read."""
+    try:
+        return image.getexif()
+    except Exception:  # noqa: BLE001 - metadata raises anything
+        from PIL.Image import Exif
+
+        return Exif()
+
+
+def orientation_of(exif: Exif) -> int:
+    """1 to 8; 1 where the tag is missing or makes no sense."""
+    said = _or_else(1, lambda: exif.get(ORIENTATION, 1))
+    return said if isinstance(said, int) and said in range(1, 9) else 1
+
+
+def read_facts(exif: Exif, info: Mapping[Any, Any], *, size: tuple[int, int], format: str, mtime_ns: int) -> Facts:
+    """The facts of a picture: `info` is what Pillow keeps beside EXIF, `mtime_ns` 0 means the file's time is unknown.
 
     Which way up `width` and `height` are is left to the caller, who turns the picture.
     """
-    main: Mapping[int, Any] = _or_else({}, image.getexif)
-    exif: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_EXIF_IFD))
-    gps: Mapping[int, Any] = _or_else({}, lambda: image.getexif().get_ifd(_GPS_IFD))
+    main: Mapping[int, Any] = exif
+    detail: Mapping[int, Any] = _or_else({}, lambda: exif.get_ifd(_EXIF_IFD))
+    gps: Mapping[int, Any] = _or_else({}, lambda: exif.get_ifd(_GPS_IFD))
     # pi-heif turns the picture itself and keeps what the file said under a name of its own.
-    said = image.info.get("original_orientation") or _or_else(1, lambda: main.get(ORIENTATION, 1))
-    orientation = said if isinstance(said, int) and said in range(1, 9) else 1
-    taken_at, taken_from = _taken(image, main, exif, mtime_ns)
+    turned = info.get("original_orientation")
+    orientation = turned if isinstance(turned, int) and turned in range(1, 9) else orientation_of(exif)
+    taken_at, taken_from = _taken(info, main, detail, mtime_ns)
     place = _or_else(None, lambda: _place(gps))
     return Facts(
         width=size[0],
         height=size[1],
-        format=image.format or "unknown",
+        format=format,
         orientation=orientation,
         taken_at=taken_at,
         taken_from=taken_from,
         camera=_or_else(None, lambda: _maker_and_model(main.get(_MAKE), main.get(_MODEL))),
-        lens=_or_else(None, lambda: _maker_and_model(exif.get(_LENS_MAKE), exif.get(_LENS_MODEL))),
+        lens=_or_else(None, lambda: _maker_and_model(detail.get(_LENS_MAKE), detail.get(_LENS_MODEL))),
         latitude=place[0] if place else None,
         longitude=place[1] if place else None,
     )
@@ -98,7 +114,7 @@ def _or_else(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
 
 
 def _taken(
-    image: ImageFile, main: Mapping[int, Any], exif: Mapping[int, Any], mtime_ns: int
+    info: Mapping[Any, Any], main: Mapping[int, Any], exif: Mapping[int, Any], mtime_ns: int
 ) -> tuple[str | None, str | None]:
     for tags, date, offset in (
         (exif, _DATE_ORIGINAL, _OFFSET_ORIGINAL),
@@ -109,7 +125,7 @@ def _taken(
         if found:
             zone = _or_else(None, lambda offset: _zone(_text(exif.get(offset))), offset)
             return found if found.endswith("Z") or _ZONE.search(found[19:]) else found + (zone or ""), "exif"
-    found = _or_else(None, lambda: _xmp_date(image))
+    found = _or_else(None, lambda: _xmp_date(info))
     if found:
         return found, "xmp"
     if mtime_ns:
@@ -144,8 +160,8 @@ def _zone(text: str | None) -> str | None:
     return f"{sign}{hours}:{minutes}" if int(hours) <= 14 and int(minutes) < 60 else None
 
 
-def _xmp_date(image: ImageFile) -> str | None:
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+def _xmp_date(info: Mapping[Any, Any]) -> str | None:
+    packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     data = packet.encode("utf-8", "replace") if isinstance(packet, str) else bytes(packet)
     for match in _XMP_DATES.finditer(data):
         found = parse_date(match.group(1).decode("utf-8", "replace").strip())

@@ -16,6 +16,8 @@ __all__ = [
     "HEAD_BYTES",
     "IMAGE_SUFFIXES",
     "NEVER_PICTURES",
+    "RAW",
+    "RAW_SUFFIXES",
     "declared_size",
     "ends_early",
     "identify",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 HEAD_BYTES = 64
+RAW = "RAW"  # a camera's own format, whichever: `clipcli.photos.raw`
 
 # Format -> Pillow's module and class. `JpegImageFile` reads MPO as well, the first picture of it, and does not trip
 # over a damaged MPO index. HEIF is pi-heif's.
@@ -41,8 +44,14 @@ _DECODERS = {
     "QOI": ("QoiImagePlugin", "QoiImageFile"),
 }
 
+# Most of these begin like a TIFF, which they are in part; it takes the name to tell.
+RAW_SUFFIXES = frozenset(
+    b".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl "
+    b".sr2 .srf .srw .x3f".split()
+)
+
 # A file with one of these names is taken for a picture: when it is none, it is reported.
-IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = RAW_SUFFIXES | frozenset(
     b".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .gif .bmp .dib .avif .avifs .heic .heics .heif "
     b".heifs .hif .jp2 .j2k .j2c .jpc .jpf .jpx .ppm .pgm .pbm .pnm .pfm .ico .tga .icb .vda .vst .qoi".split()
 )
@@ -71,6 +80,7 @@ def identify(head: bytes, *, tail: bytes = b"", name: bytes = b"") -> str | None
     Targa alone has nothing at its beginning: it is known by its footer (the last 26 bytes, `tail`), and old files
     without one by their name.
     """
+    suffix = os.path.splitext(name)[1].lower()
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -79,6 +89,8 @@ def identify(head: bytes, *, tail: bytes = b"", name: bytes = b"") -> str | None
         return "GIF"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if _is_raw(head, suffix):
+        return RAW
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "TIFF"
     if head[4:8] == b"ftyp":
@@ -93,9 +105,18 @@ def identify(head: bytes, *, tail: bytes = b"", name: bytes = b"") -> str | None
         return "PPM"
     if head[:4] == b"\0\0\1\0" and head[4:6] != b"\0\0":
         return "ICO"
-    if tail.endswith(b"TRUEVISION-XFILE.\0") or os.path.splitext(name)[1].lower() in _TGA_SUFFIXES:
+    if tail.endswith(b"TRUEVISION-XFILE.\0") or suffix in _TGA_SUFFIXES:
         return "TGA"
     return None
+
+
+def _is_raw(head: bytes, suffix: bytes) -> bool:
+    """By a mark of its own where the maker gave it one, else by name and a beginning that goes with it."""
+    if head[8:11] == b"CR\2" or head.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb")):
+        return True
+    if head[4:12] == b"ftypcrx ":
+        return True
+    return suffix in RAW_SUFFIXES and head[:2] in (b"II", b"MM", b"\0M")
 
 
 def _iso_media(head: bytes) -> str | None:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
-from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, identify
+from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, RAW_SUFFIXES, identify
 
 __all__ = ["FoundFile", "UnreadableFolder", "found_file", "looks_like_picture", "walk"]
 
@@ -26,6 +26,7 @@ _NOISE = frozenset(
         b"lost+found",
     )
 )
+_READY_SUFFIXES = frozenset((b".jpg", b".jpeg", b".heic", b".heif", b".hif"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,8 @@ class UnreadableFolder:
 
 def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFile | UnreadableFolder]:
     """Every candidate below `top`, folder by folder in the order of their names.
+
+    A camera's raw file is left out where the camera wrote the same picture as a JPEG or HEIC beside it.
 
     Hidden files and folders are left out, and so are the folders in `leave_out` (absolute paths). A symbolic link is
     followed when it leads out of `top` to something not seen before: what lies inside is met in its own place, and a
@@ -95,8 +98,9 @@ def _walk(
             yield entries
             continue
         below = []
+        doubles = _doubles(entries)
         for entry in entries:
-            if entry.name.startswith(b".") or entry.name in _NOISE:
+            if entry.name.startswith(b".") or entry.name in _NOISE or entry.name in doubles:
                 continue
             path = prefix + entry.name
             try:
@@ -142,6 +146,16 @@ def _entries(folder: bytes, prefix: bytes) -> list[os.DirEntry[bytes]] | Unreada
         return UnreadableFolder(path=prefix[:-1], reason="no-permission", detail="permission denied")
     except OSError as error:
         return UnreadableFolder(path=prefix[:-1], reason="io-error", detail=error.strerror or str(error))
+
+
+def _doubles(entries: list[os.DirEntry[bytes]]) -> Set[bytes]:
+    """Names of raw files that have a ready picture beside them."""
+    raw = [entry.name for entry in entries if entry.name[-4:].lower() in RAW_SUFFIXES]  # all of them have four letters
+    if not raw:
+        return frozenset()
+    parts = (os.path.splitext(entry.name.lower()) for entry in entries)
+    ready = {stem for stem, suffix in parts if suffix in _READY_SUFFIXES}
+    return {name for name in raw if name[:-4].lower() in ready}
 
 
 def _candidate(path: bytes, status: os.stat_result) -> FoundFile | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from clipcli.library.search import nearest, paths_of
 from clipcli.library.store import Library
 from clipcli.library.vectors import vectors
 from tests.library.conftest import Index, integrity, rows
+from tests.photos.test_raw import dng
 
 Photos = Callable[..., Path]
 
@@ -150,6 +152,21 @@ def test_a_higher_limit_tries_large_pictures_again(index: Index, photo_folder: P
     assert [skip.reason for skip in index(folder, max_megapixels=0.005).newly_skipped] == ["too-large"] * 2
     assert index(folder, max_megapixels=0.005).known_bad == 2
     assert index(folder, max_megapixels=0.02).embedded == 2
+
+
+def test_raw_files_are_tried_again_once_the_extra_is_there(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dng(tmp_path / "photos.dng")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (tmp_path / "photos.dng").rename(folder / "a.dng")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "rawpy", None)
+        without.setattr("clipcli.library.known_files.can_read_raw", lambda: False)
+        assert [skip.reason for skip in index(folder).newly_skipped] == ["needs-raw"]
+        assert index(folder).known_bad == 1
+    assert index(folder).embedded == 1
 
 
 def test_an_unreadable_file_keeps_its_old_vector_marked(index: Index, photo_folder: Photos, library_file: Path) -> None:

@@ -27,6 +27,7 @@ test: $(VENV)/.dev-ready
 
 lint: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev-ready

@@ -2,6 +2,8 @@
 
     app -> commands -> {library, bundle, photos, evaluate, render} -> errors
     trainer -> clipcli.{bundle, photos, evaluate};  export -> trainer, clipcli.{bundle, photos, evaluate}
+
+Only render prints, and only app leaves the program.
 """
 
 from __future__ import annotations

@@ -19,16 +19,19 @@ MAKES_TABLES = tuple(name for name in WALLED if name != "sqlite_utils")  # for t
 # An `except ImportError` could hide an attempt, so each one is also written to stderr.
 PROGRAM = """
 import os, sys
+from importlib.machinery import PathFinder
 
 walled = set(sys.argv.pop(1).split(","))
 
-class Wall:
-    def find_spec(self, name, path=None, target=None):
+class Wall(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
         if name.partition(".")[0] in walled:
             os.write(2, f"WALL {name}\\n".encode())
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            return None
+        return super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Wall())
+sys.meta_path[:] = [Wall if finder is PathFinder else finder for finder in sys.meta_path]
 from clipcli.app import main
 main()
 """
@@ -123,9 +126,7 @@ def complete(line: str) -> list[str]:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    done = subprocess.run(
-        [SCRIPTS / words[0]], env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([SCRIPTS / words[0]], env=environment, capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.split()
 
 

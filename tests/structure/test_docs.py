@@ -74,7 +74,7 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import classify, models, search
+    from clipcli.commands import classify, export, models, search
 
     written = {
         "search": search.FIELDS,

@@ -101,7 +101,7 @@ def test_the_wall_is_a_wall(walled: Walled, tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["--version"]], ids=" ".join)
 def test_help_loads_nothing_large(arguments: list[str]) -> None:
     """Start-up is a feature: help and completion load no arrays, pictures, models or databases."""
-    large = ["numpy", "PIL", "onnxruntime", "tokenizers", "sqlite3", "rich", "pydantic"]
+    large = ["numpy", "PIL", "onnxruntime", "tokenizers", "sqlite3", "rich"]
     program = (
         "import atexit, sys\n"
         "before = set(sys.modules)\n"  # where coverage is measured, it has loaded sqlite3 for itself

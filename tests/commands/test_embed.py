@@ -221,7 +221,8 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
 
     def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-c", AS_AN_ORDINARY_USER, str(data / "library.db"), *arguments]
-        surroundings = {**os.environ, "HOME": str(data), "XDG_CACHE_HOME": str(data), "XDG_DATA_HOME": str(data)}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}  # not writable
+        surroundings = {**ours, "HOME": str(data), "XDG_CACHE_HOME": str(data), "XDG_DATA_HOME": str(data)}
         return subprocess.run(command, cwd=ROOT, capture_output=True, env=surroundings, check=False, timeout=60)
 
     first = run("embed", str(folder), "-m", str(bundle))

@@ -124,6 +124,12 @@ def test_every_pin_is_exact() -> None:
     assert "torch==2.13.0" in pins
 
 
+def test_the_map_shows_every_room() -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    rooms = {path.parent.relative_to(ROOT) for path in modules()}
+    assert {f"{room}/" for room in rooms if str(room) != "clipcli" and f"`{room}/`" not in text} == set()
+
+
 def test_every_decision_is_listed() -> None:
     listed = re.findall(r"\]\((\d{4}-[a-z0-9-]+\.md)\)", (DOCS / "decisions" / "README.md").read_text("utf-8"))
     assert listed == sorted(path.name for path in (DOCS / "decisions").glob("[0-9]*.md"))

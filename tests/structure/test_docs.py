@@ -82,7 +82,6 @@ def test_records_are_those_the_commands_write() -> None:
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,
         "export": export.FIELDS,
-        "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")
     assert {command.strip("`"): tuple(re.findall("`([a-z0-9_]+)`", fields)) for command, fields in table} == written

@@ -31,6 +31,7 @@ RECALL_LIMITS = {"fp32": 0.1, "fp16": 0.2, "int8": 1.0}
 # Recall@10 says nothing where ten is a large share of all there is, and one caption more or less is a point.
 _FEWEST_FOR_RECALL = 200
 
+_NEAR_TIES = 3  # texts
 _AT_ONCE = 64
 
 
@@ -68,7 +69,7 @@ def onnx_embeddings(model: Model, samples: Samples) -> Embeddings:
 def compare(reference: Embeddings, other: Embeddings, samples: Samples) -> dict[str, float]:
     """The figures that go into `model.json`: smallest cosines, counts, and the change of R@10 where it means something.
 
-    `recall10_change` is the larger of both directions, in percentage points, without its sign.
+    `recall10_change` is of texts finding their pictures, the way a search goes, in percentage points without its sign.
     """
     figures: dict[str, float] = {
         "image_min_cosine": round(smallest_cosine(reference.images, other.images), 7),
@@ -78,10 +79,9 @@ def compare(reference: Embeddings, other: Embeddings, samples: Samples) -> dict[
     }
     owners = samples.text_to_image
     if owners is not None and len(samples.images) >= _FEWEST_FOR_RECALL:
-        before = recall_at_k(reference.texts, reference.images, owners, (10,))
-        after = recall_at_k(other.texts, other.images, owners, (10,))
-        change = max(abs(after[way][10] - before[way][10]) for way in before)
-        figures["recall10_change"] = round(100 * change, 3)
+        before = recall_at_k(reference.texts, reference.images, owners, (10,))["text_to_image"][10]
+        after = recall_at_k(other.texts, other.images, owners, (10,))["text_to_image"][10]
+        figures["recall10_change"] = round(100 * abs(after - before), 3)
     return figures
 
 
@@ -93,7 +93,9 @@ def faults(precision: str, figures: dict[str, float]) -> str:
         for tower in ("image", "text")
         if figures[f"{tower}_min_cosine"] < floor
     ]
-    change, limit = figures.get("recall10_change", 0.0), RECALL_LIMITS[precision]
+    # A few near ties at the tenth place fall one way or the other with the last digit of any arithmetic.
+    limit = max(RECALL_LIMITS[precision], 100 * _NEAR_TIES / figures["texts"])
+    change = figures.get("recall10_change", 0.0)
     if change > limit:
-        poor.append(f"recall@10 changes by {change} points, at most {limit} allowed")
+        poor.append(f"recall@10 changes by {change} points, at most {limit:.2g} allowed")
     return "; ".join(poor)

@@ -281,8 +281,14 @@ def test_recall_says_nothing_about_a_handful() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_each_figure_can_refuse_a_variant(precision: str) -> None:
     floor, limit = COSINE_FLOORS[precision], RECALL_LIMITS[precision]
-    good = {"image_min_cosine": floor, "text_min_cosine": floor, "recall10_change": limit}
+    good = {"image_min_cosine": floor, "text_min_cosine": floor, "recall10_change": limit, "texts": 5000}
     assert faults(precision, good) == ""
     assert "image cosine" in faults(precision, {**good, "image_min_cosine": floor - 1e-5})
     assert "text cosine" in faults(precision, {**good, "text_min_cosine": -1.0})
     assert "recall@10 changes" in faults(precision, {**good, "recall10_change": limit + 0.01})
+
+
+def test_three_near_ties_among_few_texts_refuse_nothing() -> None:
+    good = {"image_min_cosine": 1.0, "text_min_cosine": 1.0, "texts": 200}
+    assert faults("fp32", {**good, "recall10_change": 1.5}) == ""
+    assert faults("fp32", {**good, "recall10_change": 2.0}) != ""

@@ -99,7 +99,8 @@ def _walk(
             continue
         below = []
         doubles = _doubles(entries)
-        for entry in entries:
+        while entries:  # taken off one by one: each entry keeps all that was asked about it
+            entry = entries.pop()
             if entry.name.startswith(b".") or entry.name in _NOISE or entry.name in doubles:
                 continue
             path = prefix + entry.name
@@ -139,9 +140,10 @@ def _linked_folder(
 
 
 def _entries(folder: bytes, prefix: bytes) -> list[os.DirEntry[bytes]] | UnreadableFolder:
+    """The entries, the last one in the order of names first."""
     try:
         with os.scandir(folder) as listing:
-            return sorted(listing, key=lambda entry: entry.name)
+            return sorted(listing, key=lambda entry: entry.name, reverse=True)
     except PermissionError:
         return UnreadableFolder(path=prefix[:-1], reason="no-permission", detail="permission denied")
     except OSError as error:

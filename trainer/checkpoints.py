@@ -12,11 +12,12 @@ RUN/bundle/            the exported model, once the run is through
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import safetensors
 import safetensors.torch
@@ -30,44 +31,79 @@ from trainer.towers import Clip
 __all__ = [
     "Checkpoint",
     "append_metrics",
+    "fill",
     "load_run",
     "load_weights",
     "read_checkpoint",
+    "read_facts",
+    "read_metrics",
     "save_best",
+    "save_checkpoint",
+    "trim_metrics",
     "write_atomically",
 ]
 
+FACTS = "towers.json"
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
-Checkpoint = dict[str, Any]  # model, extra, optimiser, scaler, step, epoch_sum, best
+METRICS = "metrics.jsonl"
+Checkpoint = dict[str, Any]  # model, label_head, optimiser, scaler, step, best, losses; rows where known
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` with a temporary name beside `path`, sync what it wrote, rename.
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Call `write` with a new file beside `path`, sync what it wrote, rename.
+
+    The temporary name is always the same, so that what a kill leaves behind is overwritten by the next attempt.
 
     Raises:
         NoSpaceError: the disk is full; the old file stands untouched.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.part")
     try:
-        write(partial)
-        with partial.open("rb+") as handle:
+        with partial.open("wb") as handle:
+            write(handle)
+            handle.flush()
             os.fsync(handle.fileno())
         partial.replace(path)
     except OSError as error:
-        if error.errno == 28:  # ENOSPC
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise NoSpaceError(f"no space left for {path.name} in {path.parent}; the one before it is kept") from error
         raise
-    except RuntimeError as error:  # how torch reports a failed write
-        if "write" not in str(error).lower():
-            raise
-        raise NoSpaceError(f"{path.name} could not be written to {path.parent}; the one before it is kept") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
+class _Sink:
+    """A file for `torch.save`, which reports a full disk as a RuntimeError about positions: this keeps the reason."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self.handle = handle
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.handle.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        self.handle.flush()
+
+
 def save_checkpoint(run: Path, state: Checkpoint) -> None:
-    write_atomically(run / CHECKPOINT, lambda partial: torch.save(state, partial))
+    """Replace the last saved state. Raises NoSpaceError."""
+
+    def write(handle: IO[bytes]) -> None:
+        sink = _Sink(handle)
+        try:
+            torch.save(state, cast(IO[bytes], sink))
+        except RuntimeError:
+            if sink.failure is None:
+                raise
+            raise sink.failure from None
+
+    write_atomically(run / CHECKPOINT, write)
 
 
 def read_checkpoint(run: Path) -> Checkpoint | None:
@@ -92,8 +128,9 @@ def read_checkpoint(run: Path) -> Checkpoint | None:
 
 
 def save_best(run: Path, weights: Mapping[str, Tensor]) -> None:
+    """Replace the best weights. Raises NoSpaceError."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_atomically(run / BEST, lambda partial: safetensors.torch.save_file(plain, partial))
+    write_atomically(run / BEST, lambda handle: handle.write(safetensors.torch.save(plain)))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -123,14 +160,14 @@ def fill(model: Clip, weights: Mapping[str, Tensor], where: Path) -> None:
 
 
 def append_metrics(run: Path, metrics: Mapping[str, Any]) -> None:
-    with (run / "metrics.jsonl").open("a", encoding="utf-8") as handle:
+    with (run / METRICS).open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(metrics) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """Lines written so far; a last line cut short by a kill is left out."""
     try:
-        lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+        lines = (run / METRICS).read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     found = []
@@ -139,7 +176,29 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
             found.append(json.loads(line))
         except ValueError:
             continue
-    return found
+    return [line for line in found if isinstance(line, dict)]
+
+
+def trim_metrics(run: Path, step: int) -> None:
+    """Leave out what came after `step`: a run that goes on from there writes it again, and not behind half a line."""
+    if (run / METRICS).exists():
+        kept = [json.dumps(line) + "\n" for line in read_metrics(run) if line.get("step", 0) <= step]
+        write_atomically(run / METRICS, lambda handle: handle.write("".join(kept).encode()))
+
+
+def read_facts(run: Path) -> dict[str, Any]:
+    """What `towers.json` says.
+
+    Raises:
+        DataError: the folder is no run.
+    """
+    try:
+        facts = json.loads((run / FACTS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run} is no training run: {error}") from error
+    if not isinstance(facts, dict) or not {"towers", "preprocess"} <= facts.keys():
+        raise DataError(f"{run / FACTS} says nothing of the towers; this is no training run")
+    return facts
 
 
 def load_run(run: Path) -> tuple[Clip, dict[str, Any]]:
@@ -149,10 +208,7 @@ def load_run(run: Path) -> tuple[Clip, dict[str, Any]]:
         DataError: the folder is no run, or nothing was saved in it yet.
         ModelError: the saved weights do not fit.
     """
-    try:
-        facts = json.loads((run / "towers.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run} is no training run: {error}") from error
+    facts = read_facts(run)
     model = Clip(ArchConfig.from_dict(facts["towers"]))
     if (run / BEST).exists():
         fill(model, load_weights(run / BEST), run / BEST)

@@ -5,10 +5,12 @@ Shapes: B batch, H W pixels, S the model's image size.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,8 @@ from PIL import Image
 
 from clipcli.bundle.preprocess import resize_and_crop
 from clipcli.bundle.spec import Preprocess
-from clipcli.errors import ImageError
-from clipcli.photos.decode import open_image
+from clipcli.errors import DataError, ImageError
+from clipcli.photos.decode import file_error, open_image
 from trainer.sources import Row
 
 __all__ = ["Crop", "PictureStore", "available_memory"]
@@ -30,7 +32,13 @@ KEPT_SCALE = 1.25
 
 
 def available_memory() -> int:
-    """Free memory in bytes, as the system tells; 2 GiB where it does not."""
+    """Memory in bytes that can be had without swapping, as the system tells; 2 GiB where it does not."""
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):  # what is free and what caches would give back
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -48,7 +56,10 @@ class Crop:
 
 
 class PictureStore:
-    """Pictures by row number; what does not fit in `budget` bytes is decoded again each time it is asked for."""
+    """Pictures by row number; what does not fit in `budget` bytes is decoded again each time it is asked for.
+
+    Rows of one picture share what is kept of it. `digests` tells equal files apart from different ones, by row.
+    """
 
     def __init__(self, rows: Sequence[Row], preprocess: Preprocess, *, crop_min: float, budget: int) -> None:
         self.rows = rows
@@ -56,34 +67,41 @@ class PictureStore:
         self.kept_side = preprocess.image_size if crop_min >= 1 else round(preprocess.image_size * KEPT_SCALE)
         self.budget = budget
         self.kept: dict[int, Pixels] = {}
+        self.digests: dict[int, bytes] = {}
 
     def load(self, numbers: Sequence[int], advance: Callable[[int], None]) -> list[tuple[int, str]]:
-        """Decode the pictures once; (row, reason) for each that cannot be. Keeps what fits in the budget."""
+        """Decode each picture once; (row, reason) for each row whose picture cannot be. Keeps what fits the budget."""
+        owners: dict[Path | bytes, list[int]] = {}
+        for number in numbers:
+            owners.setdefault(self.rows[number].image, []).append(number)
+        of_pictures = list(owners.values())
         bad: list[tuple[int, str]] = []
         used = 0
 
-        def decode(number: int) -> tuple[int, Pixels | None, str]:
+        def decode(of_picture: list[int]) -> tuple[Pixels | None, bytes, str]:
             try:
-                return number, self._decode(number), ""
+                return self._decode(of_picture[0]), self._digest(of_picture[0]), ""
             except ImageError as error:
-                return number, None, error.reason
+                return None, b"", error.reason
 
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            for start in range(0, len(numbers), 1024):  # in pieces, so that few decoded pictures wait at a time
-                piece = numbers[start : start + 1024]
-                for number, pixels, reason in pool.map(decode, piece):
+            for start in range(0, len(of_pictures), 1024):  # in pieces, so that few decoded pictures wait at a time
+                piece = of_pictures[start : start + 1024]
+                for of_picture, (pixels, digest, reason) in zip(piece, pool.map(decode, piece), strict=True):
                     if pixels is None:
-                        bad.append((number, reason))
-                    elif used + pixels.nbytes <= self.budget:
-                        self.kept[number] = pixels
+                        bad.extend((number, reason) for number in of_picture)
+                        continue
+                    self.digests.update(dict.fromkeys(of_picture, digest))
+                    if used + pixels.nbytes <= self.budget:
+                        self.kept.update(dict.fromkeys(of_picture, pixels))
                         used += pixels.nbytes
-                advance(len(piece))
-        return bad
+                advance(sum(map(len, piece)))
+        return sorted(bad)
 
     def crop(self, number: int, crop: Crop, out: Pixels) -> None:
         """Write the crop, resized to (S, S, 3), into `out`."""
         pixels = self.kept.get(number)
-        picture = Image.fromarray(pixels if pixels is not None else self._decode(number))
+        picture = Image.fromarray(pixels if pixels is not None else self._again(number))
         side = max(1.0, crop.side * min(picture.size))
         left = crop.across * (picture.width - side)
         top = crop.down * (picture.height - side)
@@ -92,15 +110,45 @@ class PictureStore:
         np.copyto(out, np.asarray(square)[:, ::-1] if crop.mirrored else np.asarray(square))
 
     def whole(self, number: int) -> Pixels:
-        """(S, S, 3): the picture as inference sees it."""
-        return np.asarray(resize_and_crop(self._open(number), self.preprocess))
+        """(S, S, 3): the picture as inference sees it. Raises ImageError."""
+        picture = open_image(self.rows[number].image, hint=self.preprocess.image_size)
+        return np.asarray(resize_and_crop(picture, self.preprocess))
 
-    def _open(self, number: int, hint: int | None = None) -> Image.Image:
-        return open_image(self.rows[number].image, hint=hint)
+    def wholes(self, numbers: Sequence[int], advance: Callable[[int], None]) -> Iterator[Pixels | ImageError]:
+        """`whole` of many, in order; an error stands in the place of a picture that cannot be read."""
+
+        def decode(number: int) -> Pixels | ImageError:
+            try:
+                return self.whole(number)
+            except ImageError as error:
+                return error
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            for start in range(0, len(numbers), 1024):
+                piece = numbers[start : start + 1024]
+                yield from pool.map(decode, piece)
+                advance(len(piece))
+
+    def _again(self, number: int) -> Pixels:
+        """A picture that could be read when the run began. Raises DataError."""
+        try:
+            return self._decode(number)
+        except ImageError as error:
+            raise DataError(f"{self.rows[number].name} cannot be read any more: {error}") from error
+
+    def _digest(self, number: int) -> bytes:
+        image = self.rows[number].image
+        if isinstance(image, bytes):
+            return hashlib.sha256(image).digest()
+        try:
+            with image.open("rb") as file:  # decoded a moment ago, so it comes out of memory
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError as error:
+            raise file_error(error) from error
 
     def _decode(self, number: int) -> Pixels:
         """(H, W, 3), the shorter side at most `kept_side`."""
-        picture = self._open(number, hint=self.kept_side)
+        picture = open_image(self.rows[number].image, hint=self.kept_side)
         shorter = min(picture.size)
         if shorter > self.kept_side:
             scale = self.kept_side / shorter

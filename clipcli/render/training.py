@@ -22,6 +22,7 @@ class Summary(Protocol):
     labels: int
     training: int
     validation: int
+    notes: list[str]
 
     def reasons(self) -> list[tuple[str, int, str]]: ...
 
@@ -66,6 +67,8 @@ class TrainingReport:
         )
         for reason, count, example in summary.reasons():
             say(f"  set aside: {count:,} × {reason}, as {example}")
+        for note in summary.notes:
+            say(f"  note: {note}")
 
     def step(self, done: int, total: int, loss: float, images_per_s: float) -> None:
         """Move the bar to step `done`."""

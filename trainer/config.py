@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from clipcli.errors import ModelError, NotFoundError, UsageError
 
 __all__ = ["ARCHITECTURES", "Activation", "ArchConfig", "ResNetConfig", "TextConfig", "ViTConfig", "architecture"]
 
 Activation = Literal["gelu", "quick_gelu"]
-PAPER_VOCABULARY = 49_408  # 49,152 merges and bytes, and the two markers, rounded up as in the original release
+PAPER_VOCABULARY = 49_408  # of the original release: 512 bytes and byte ends, 48,894 merges, two markers
+
+
+def _whole(**values: object) -> None:
+    """Every one is a whole number above 0. Raises UsageError."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +35,13 @@ class ViTConfig:
     heads: int
 
     def __post_init__(self) -> None:
+        _whole(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+        )
         if self.image_size % self.patch_size:
             raise UsageError(f"image size {self.image_size} is not a multiple of the patch size {self.patch_size}")
         if self.width % self.heads:
@@ -45,6 +59,13 @@ class ResNetConfig:
     stem_pool: bool = True  # the paper's average pooling after the stem; without it maps stay twice as large
 
     def __post_init__(self) -> None:
+        _whole(image_size=self.image_size, width=self.width, heads=self.heads)
+        if not self.layers:
+            raise UsageError("a ResNet has at least one stage")
+        for blocks in self.layers:
+            _whole(layers=blocks)
+        if self.width % 2:
+            raise UsageError(f"the stem begins with half of the width, and {self.width} is odd")
         reduction = 2 * (2 if self.stem_pool else 1) * 2 ** (len(self.layers) - 1)
         if self.image_size % reduction:
             raise UsageError(f"image size {self.image_size} is not a multiple of the total stride {reduction}")
@@ -72,6 +93,13 @@ class TextConfig:
     vocab_size: int = PAPER_VOCABULARY
 
     def __post_init__(self) -> None:
+        _whole(
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            context_length=self.context_length,
+            vocab_size=self.vocab_size,
+        )
         if self.width % self.heads:
             raise UsageError(f"text width {self.width} is not a multiple of {self.heads} heads")
         if self.context_length < 3:
@@ -87,6 +115,13 @@ class ArchConfig:
     image: ViTConfig | ResNetConfig
     text: TextConfig
     activation: Activation = "quick_gelu"  # of both transformers; the paper's weights were trained with it
+
+    def __post_init__(self) -> None:
+        _whole(embedding_dim=self.embedding_dim)
+        if not isinstance(self.name, str) or not self.name:
+            raise UsageError("an architecture needs a name")
+        if self.activation not in get_args(Activation):
+            raise UsageError(f"the activation is one of {', '.join(get_args(Activation))}, not {self.activation!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `image.kind` tells the two image towers apart."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +24,7 @@ from trainer.objectives import contrastive_loss
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
 from trainer.sampling import Batch, BatchMaker
+from trainer.stopping import Interrupted, StopSignals
 from trainer.towers import Clip
 from trainer.validation import ValidationSet, score, validate
 
@@ -41,14 +39,6 @@ class Reporter(Protocol):
     def step(self, done: int, total: int, loss: float, images_per_s: float) -> None: ...
 
     def epoch(self, metrics: dict[str, Any]) -> None: ...
-
-
-class Interrupted(Exception):
-    """Asked to stop by a signal; everything up to this step is saved."""
-
-    def __init__(self, signum: int, step: int) -> None:
-        super().__init__(f"stopped by signal {signum} at step {step}")
-        self.signum, self.step = signum, step
 
 
 class Fit:
@@ -97,28 +87,49 @@ class Fit:
             "step": self.step_number,
             "best": self.best,
             "losses": list(self.losses),
+            "rows": self.maker.plan.rows,
         }
 
     def restore(self, state: Checkpoint) -> None:
-        """The inverse of `state`."""
-        self.model.load_state_dict(state["model"])
-        self.label_head.load_state_dict(state["label_head"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.step_number, self.best, self.losses = int(state["step"]), float(state["best"]), list(state["losses"])
+        """The inverse of `state`.
+
+        Raises:
+            DataError: the state is not of this run, or the data has changed too much since.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.label_head.load_state_dict(state["label_head"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.step_number, self.best, self.losses = int(state["step"]), float(state["best"]), list(state["losses"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            lines = str(error).splitlines()
+            reason = lines[1 if len(lines) > 1 else 0].strip() if lines else type(error).__name__
+            raise DataError(
+                f"what is saved in {self.folder} does not fit the towers and the labels of the data, "
+                f"which must be those the run began with: {reason}"
+            ) from error
+        rows = state.get("rows", self.maker.plan.rows)
+        if rows != self.maker.plan.rows:
+            self.reporter.say(
+                f"the data has {self.maker.plan.rows:,} pairs to train on now, and had {rows:,} when this was saved: "
+                "the rest of the run will not be what it would have been"
+            )
 
     def run(self) -> None:
         """Train from the present step to the last.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; the state is saved.
-            DataError: the loss is not finite; the last saved state is from before that.
+            DataError: loss or weights are not finite; the last saved state is from before that.
         """
-        per_epoch = self.maker.plan.steps_per_epoch
         saved_at = started = time.monotonic()
         begun_at = self.step_number
         self._train_mode()
         with StopSignals() as stop, self.maker.stream(self.step_number, self.steps) as batches:
+            if self.losses and self._at_epoch_end():  # stopped after the epoch's last step and before its end
+                self.end_epoch()
+                save_checkpoint(self.folder, self.state())
             for batch in batches:
                 loss = self.step(batch)
                 self.step_number += 1
@@ -126,14 +137,30 @@ class Fit:
                 done = self.step_number - begun_at
                 rate = done * len(batch.pixels) / (time.monotonic() - started)
                 self.reporter.step(self.step_number, self.steps, loss, rate)
-                epoch_ends = self.step_number % per_epoch == 0 or self.step_number == self.steps
-                if epoch_ends and not stop.signum:
-                    self.end_epoch(math.ceil(self.step_number / per_epoch))
+                epoch_ends = self._at_epoch_end()
                 if stop.signum or epoch_ends or time.monotonic() - saved_at > self.options.save_every_s:
+                    self._check_weights()
+                    if epoch_ends and not stop.signum:
+                        self.end_epoch()
                     save_checkpoint(self.folder, self.state())
                     saved_at = time.monotonic()
                 if stop.signum:
                     raise Interrupted(stop.signum, self.step_number)
+
+    def _at_epoch_end(self) -> bool:
+        return self.step_number % self.maker.plan.steps_per_epoch == 0 or self.step_number == self.steps
+
+    def _check_weights(self) -> None:
+        """A gradient can be infinite where the loss is not; such weights must never be saved."""
+        floats = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in floats):
+            raise self._diverged("weights are", self.step_number)
+
+    def _diverged(self, what: str, step: int) -> DataError:
+        return DataError(
+            f"the {what} not finite at step {step:,}; the learning rate {self.options.lr:g} is too high for this "
+            f"model and data. What was saved before that is in {self.folder}"
+        )
 
     def step(self, batch: Batch) -> float:
         """One update. Returns the loss."""
@@ -157,10 +184,7 @@ class Fit:
                 self.label_head(image_raw), labels, ignore_index=-1
             )
         if not math.isfinite(total.item()):
-            raise DataError(
-                f"the loss is not finite at step {self.step_number + 1}; the learning rate {self.options.lr:g} is "
-                f"too high for this model and data. What was saved before that is in {self.folder}"
-            )
+            raise self._diverged("loss is", self.step_number + 1)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(total))
         self.scaler.unscale_(self.optimiser)
@@ -172,12 +196,12 @@ class Fit:
         self.model.clamp_logit_scale()
         return loss.item()
 
-    def end_epoch(self, epoch: int) -> None:
+    def end_epoch(self) -> None:
         """Validate, report, and keep the weights if none were better."""
         metrics = self.validate()
         value = score(metrics)
         line = {
-            "epoch": epoch,
+            "epoch": math.ceil(self.step_number / self.maker.plan.steps_per_epoch),
             "step": self.step_number,
             "images": self.step_number * self.maker.plan.batch_size,
             "loss": sum(self.losses) / max(1, len(self.losses)),
@@ -238,31 +262,3 @@ def split_by_length(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]
     short = np.arange(1, len(ranked) + 1)
     cost = short * ranked + (len(ranked) - short) * ranked[-1]  # tokens, padding counted, of each split
     return order, int(np.argmin(cost)) + 1
-
-
-class StopSignals:
-    """Within, the first SIGINT or SIGTERM only asks; a second one acts as it would have outside."""
-
-    def __init__(self) -> None:
-        self.signum = 0
-        self.previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                self.previous[signum] = signal.signal(signum, self._ask)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._give_back()
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is signal's
-        self.signum = signum
-        self._give_back()
-
-    def _give_back(self) -> None:
-        for signum, handler in self.previous.items():
-            signal.signal(signum, handler)
-        self.previous = {}

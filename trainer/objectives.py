@@ -26,7 +26,8 @@ def contrastive_loss(
     """
     logits = logit_scale * image_features @ text_features.T  # (B, T)
     if ignored is not None:
-        logits = logits.masked_fill(ignored & ~positives, float("-inf"))
+        # The least number and not minus infinity: a row of nothing but that would have no gradient but NaN.
+        logits = logits.masked_fill(ignored & ~positives, torch.finfo(logits.dtype).min)
     to_text = soft_cross_entropy(logits, positives)
     to_image = soft_cross_entropy(logits.T, positives.T)
     return (to_text + to_image) / 2

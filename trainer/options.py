@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from clipcli.errors import DataError, UsageError
+from clipcli.errors import DataError, NotFoundError, UsageError
 
 __all__ = ["Precision", "SameText", "TrainOptions"]
 
@@ -56,30 +57,40 @@ class TrainOptions:
     validation_limit: int = 1_000  # pictures held out at most
 
     def __post_init__(self) -> None:
+        for name in ("max_vocabulary", "batch_size", "threads", "seed", "cache_mb", "validation_limit"):
+            if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
+                raise UsageError(f"{name} is a whole number, not {value!r}")
+        for name in ("compile", "flip", "freeze_batch_norm"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise UsageError(f"{name} is true or false, not {value!r}")
+        for name in ("image_column", "text_column", "arch"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise UsageError(f"{name} is a text, not {value!r}")
         problems = {
             "give at least one file or folder of pairs": not self.data,
             "give as many weights as sources, each above 0": bool(self.weights)
             and (len(self.weights) != len(self.data) or min(self.weights) <= 0),
             "a template needs {} where the label goes": not self.templates
             or any("{}" not in template for template in self.templates),
-            "epochs must be above 0": self.epochs <= 0,
+            "epochs must be above 0": not 0 < self.epochs < math.inf,
             "the batch size must be at least 2": self.batch_size < 2,
             "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
-            "weight decay must not be negative": self.weight_decay < 0,
+            "weight decay must not be negative": not 0 <= self.weight_decay < math.inf,
             "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
             "warm-up is a share of the steps, from 0 to below 1": not 0 <= self.warmup < 1,
-            "the gradient norm's limit must be above 0": self.max_grad_norm <= 0,
+            "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,
             f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),
             f"--precision is one of {', '.join(get_args(Precision))}": self.precision not in get_args(Precision),
-            "the weight of the label loss must not be negative": self.label_loss < 0,
+            "the weight of the label loss must not be negative": not 0 <= self.label_loss < math.inf,
             "the least crop is a share of the shorter side, above 0 and at most 1": not 0 < self.crop_min <= 1,
             "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,
             "the validation share must lie between 0 and 0.5": not 0 < self.validation_share <= 0.5,
             "at least two validation pictures are needed": self.validation_limit < 2,
-            "threads, cache and the time between checkpoints must not be negative": min(
+            "threads, cache and the time between checkpoints must not be negative": not min(
                 self.threads, self.cache_mb, self.save_every_s
             )
-            < 0,
+            >= 0,
+            "the seed lies between 0 and 2^63": not 0 <= self.seed < 2**63,
             "give either a model to start from or an architecture": (self.start is None) == (self.arch is None),
         }
         for complaint, broken in problems.items():
@@ -110,9 +121,15 @@ class TrainOptions:
         """The options of a run folder.
 
         Raises:
-            DataError: the folder holds no readable `options.json`.
+            NotFoundError: there is no such folder.
+            DataError: it holds no readable `options.json`.
         """
+        if not run.exists():
+            raise NotFoundError(f"no such training run: {run}")
         try:
-            return cls.from_mapping(json.loads((run / "options.json").read_text("utf-8")))
+            values = json.loads((run / "options.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"{run} is no training run that can be resumed: {error}") from error
+        if not isinstance(values, dict):
+            raise DataError(f"{run / 'options.json'} holds no options; this is no training run that can be resumed")
+        return cls.from_mapping(values)

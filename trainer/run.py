@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, Preprocess, preprocess_from_dict, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
-from clipcli.errors import DataError, ModelError, UsageError
+from clipcli.errors import ModelError, UsageError
 from trainer import checkpoints
 from trainer.config import ArchConfig, architecture
 from trainer.data import Data, DataSummary, prepare_data
@@ -21,6 +21,7 @@ from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
+from trainer.validation import score
 from trainer.vocabulary import learn_vocabulary
 
 __all__ = ["RunReporter", "Trained", "resume", "train"]
@@ -55,27 +56,39 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
         NotFoundError, DataError, DeviceError, ModelError: as the parts raise them.
         Interrupted: a signal came; the run can be resumed.
     """
-    if run.exists() and any(run.iterdir()):
-        raise UsageError(
-            f"{run} is not empty; go on with its run by 'clip train --resume {run}', "
-            "or name another folder with --output"
-        )
+    _check_free(run)
+    choose_compute(options)  # a device that cannot be used is better heard of now than after the pictures
     started = _start(options)
     data = prepare_data(options, started.preprocess, begin=reporter.begin, summarise=reporter.summary)
-    run.mkdir(parents=True, exist_ok=True)
     config = started.config
     if started.bundle is None:
         vocabulary = learn_vocabulary(data.texts(options.templates), max_size=options.max_vocabulary)
-        checkpoints.write_atomically(run / TOKENIZER_FILE, lambda partial: vocabulary.save(str(partial)))
+        words = vocabulary.to_str().encode()
         text = dataclasses.replace(config.text, vocab_size=vocabulary.get_vocab_size(with_added_tokens=True))
         config = dataclasses.replace(config, text=text)
         reporter.say(f"vocabulary: {text.vocab_size:,} entries learnt from the texts")
     else:
-        shutil.copyfile(started.bundle / TOKENIZER_FILE, run / TOKENIZER_FILE)
+        words = (started.bundle / TOKENIZER_FILE).read_bytes()
     facts = {"towers": config.to_dict(), "preprocess": dataclasses.asdict(started.preprocess), **started.facts}
-    _write(run / "towers.json", json.dumps(facts, indent=2))
-    _write(run / "options.json", options.to_json())  # last: a folder with it can be resumed
+    run.mkdir(parents=True, exist_ok=True)
+    _write(run / TOKENIZER_FILE, words)
+    _write(run / "towers.json", json.dumps(facts, indent=2).encode())
+    _write(run / "options.json", options.to_json().encode())  # last: a folder with it can be resumed
     return _go(options, run, data, reporter)
+
+
+def _check_free(run: Path) -> None:
+    """A run gets a folder of its own, which can be written."""
+    if (run / "options.json").exists():
+        raise UsageError(
+            f"{run} holds a run already; go on with it by 'clip train --resume {run}', "
+            "or name another folder with --output"
+        )
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UsageError(f"{run} is not an empty folder; name another one with --output")
+    existing = next(folder for folder in (run, *run.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UsageError(f"{run} cannot be made: {existing} may not be written; name another folder with --output")
 
 
 def resume(run: Path, reporter: RunReporter) -> Trained:
@@ -86,7 +99,8 @@ def resume(run: Path, reporter: RunReporter) -> Trained:
         Interrupted: as `train`.
     """
     options = TrainOptions.load(run)
-    facts = _facts(run)
+    choose_compute(options)
+    facts = checkpoints.read_facts(run)
     preprocess = preprocess_from_dict(facts["preprocess"])
     data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary)
     return _go(options, run, data, reporter)
@@ -116,14 +130,15 @@ def _start(options: TrainOptions) -> _Start:
 
 
 def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> Trained:
-    facts = _facts(run)
+    facts = checkpoints.read_facts(run)
     config = ArchConfig.from_dict(facts["towers"])
     compute = choose_compute(options)
     import torch
 
     torch.manual_seed(options.seed)
     model = Clip(config)
-    if options.start is not None:
+    state = checkpoints.read_checkpoint(run)
+    if options.start is not None and state is None:
         weights = Path(options.start) / WEIGHTS_FILE
         checkpoints.fill(model, checkpoints.load_weights(weights), weights)
     tokenizer = Tokenizer.load(run / TOKENIZER_FILE, config.text.context_length)
@@ -151,18 +166,28 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         run=run,
         reporter=reporter,
     )
+    if batch_size < options.batch_size:
+        reporter.say(f"batches of {batch_size:,} pairs: there are no more to train on")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     reporter.say(f"{config.name}, {parameters / 1e6:.1f} million parameters, on {compute.label}")
-    state = checkpoints.read_checkpoint(run)
     if state is not None:
         fit.restore(state)
+    checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
+    if state is not None:
         reporter.say(f"going on from step {fit.step_number:,} of {fit.steps:,}, saved in {run}")
     elif options.start is not None:
         before = fit.validate()
         checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
         reporter.epoch({"epoch": 0, "step": 0, **before})
     fit.run()
-    return Trained(run=run, bundle=run / "bundle", metrics=best_metrics(run))
+    metrics = best_metrics(run)
+    began_with = next((line for line in checkpoints.read_metrics(run) if line.get("epoch") == 0), None)
+    if began_with is not None and score(began_with) > metrics.get("score", 0.0):
+        reporter.say(
+            "no epoch was as good on the pictures held out as the model it began with; "
+            "more pairs, or a smaller --lr, may help"
+        )
+    return Trained(run=run, bundle=run / "bundle", metrics=metrics)
 
 
 def best_metrics(run: Path) -> dict[str, Any]:
@@ -171,18 +196,5 @@ def best_metrics(run: Path) -> dict[str, Any]:
     return max(reversed(lines), key=lambda line: float(line["score"])) if lines else {}
 
 
-def _facts(run: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads((run / "towers.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run} is no training run that can be resumed: {error}") from error
-    if not isinstance(facts, dict) or not {"towers", "preprocess"} <= facts.keys():
-        raise DataError(f"{run}/towers.json says nothing of the towers; this is no training run")
-    return facts
-
-
-def _write(path: Path, text: str) -> None:
-    def write(partial: Path) -> None:
-        partial.write_text(text, "utf-8")
-
-    checkpoints.write_atomically(path, write)
+def _write(path: Path, content: bytes) -> None:
+    checkpoints.write_atomically(path, lambda handle: handle.write(content))

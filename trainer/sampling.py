@@ -149,11 +149,14 @@ class BatchMaker:
                 label = row.label or ""
                 spoken.append(self._say(label, random))
                 keys.append(f"label {label.casefold()}")
+        pictures = self.picture[numbers]
+        one_picture = pictures[:, None] == pictures[None, :]  # (B, B)
         if self.same_text != "positive":
-            # The paper: each text belongs to its own picture. Ignored: what says the same is no negative either.
+            # The paper: each text belongs to its own picture. Ignored: what says the same, or of the same picture, is
+            # no negative either.
             own = np.eye(len(rows), dtype=np.bool_)
-            alike = np.asarray(keys)[:, None] == np.asarray(keys)[None, :] if self.same_text == "ignore" else None
-            return spoken, own, alike
+            alike = np.asarray(keys)[:, None] == np.asarray(keys)[None, :]
+            return spoken, own, (alike | one_picture) if self.same_text == "ignore" else None
         columns: dict[str, int] = {}
         texts: list[str] = []
         for key, text in zip(keys, spoken, strict=True):
@@ -162,9 +165,8 @@ class BatchMaker:
                 texts.append(text)
         positives = np.zeros((len(rows), len(texts)), dtype=np.bool_)
         positives[np.arange(len(rows)), [columns[key] for key in keys]] = True
-        pictures = self.picture[numbers]
         if len(np.unique(pictures)) < len(rows):  # two rows of one picture: what is said of one holds for the other
-            positives = (pictures[:, None] == pictures[None, :]) @ positives
+            positives = one_picture @ positives
         return texts, positives, None
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,15 +105,23 @@ def train(
         float | None, _option("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")
     ] = None,
     precision: Annotated[
-        TrainPrecision,
-        typer.Option(metavar="auto|fp32|bf16|fp16", help="Number format; auto takes the fastest the device has."),
-    ] = TrainPrecision.auto,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to train.")] = "auto",
+        TrainPrecision | None,
+        _option(
+            "--precision",
+            metavar="auto|fp32|bf16|fp16",
+            help="Number format. Default: auto, the fastest the device has.",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, _option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to train. Default: auto.")
+    ] = None,
     threads: Annotated[int | None, _option("--threads", metavar="N", help="Processor threads. Default: all.")] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the image tower first: slower to start, then faster.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Repeats a run exactly, on the same machine.")] = 0,
+    seed: Annotated[
+        int | None, _option("--seed", metavar="N", help="Repeats a run exactly, on the same machine. Default: 0.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
 ) -> None:
     """Train a model on pictures with texts, and install it.
@@ -137,42 +148,45 @@ def train(
         "lr": lr,
         "weight_decay": weight_decay,
         "arch": arch,
+        "precision": precision.value if precision else None,
+        "device": device,
+        "threads": threads,
+        "compile": compile or None,
+        "seed": seed,
     }
     if resume is not None:
-        given = [name for name, value in {**chosen, "DATA": data or None, "--from": start}.items() if value is not None]
-        if given or scratch or recipe is not None or output is not None or name is not None:
+        alone = [data, start, scratch, recipe, name, output, *chosen.values()]
+        if any(value is not None and value is not False for value in alone):
             raise UsageError("--resume goes on with the run as it was begun; leave the other options out")
         _run(None, resume, replace)
         return
     if not data:
         raise UsageError("no pairs to train on: name a CSV, TSV or Parquet file or a folder (see 'clip train --help')")
     called = _name(name, data[0], replace)
-    chosen |= {
-        "data": tuple(str(Path(path).resolve()) for path in data),
-        "name": called,
-        "precision": precision.value,
-        "device": device,
-        "threads": threads,
-        "compile": compile,
-        "seed": seed,
-    }
+    chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
     _run(_options(chosen, start, scratch, recipe), output or Path("runs") / called, replace)
 
 
 def _require_train() -> None:
     from importlib.util import find_spec
 
-    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors", "pyarrow")):
+    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors", "pyarrow", "tensorboard")):
         raise MissingExtraError("train", "clip train")
 
 
 def _name(given: str | None, source: str, replace: bool) -> str:
     """A name that the finished model can be installed under: better to hear of a clash before the training."""
-    from clipcli.bundle.installed import check_name, models_folder
+    from clipcli.bundle.installed import check_name
 
-    name = check_name(given or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem).strip("-._") or "model")
+    made = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem)[:64].strip("-._") or "model"
+    return _free(check_name(given or made), replace, "give another --name, or --replace")
+
+
+def _free(name: str, replace: bool, otherwise: str) -> str:
+    from clipcli.bundle.installed import models_folder
+
     if not replace and (models_folder() / name).exists():
-        raise UsageError(f"a model called {name!r} is already installed; give another --name, or --replace")
+        raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
     return name
 
 
@@ -190,25 +204,42 @@ def _options(chosen: dict[str, Any], start: str | None, scratch: bool, recipe: P
 
 
 def _run(options: TrainOptions | None, run: Path, replace: bool) -> None:
-    """Train, export, install; a signal ends it as it would have ended anything else, once the state is saved."""
+    """Train or go on, export, install."""
     from clipcli.render.notes import say
     from clipcli.render.training import TrainingReport
-    from trainer.loop import Interrupted
     from trainer.options import TrainOptions
     from trainer.run import resume, train
 
-    try:
+    name = options.name if options is not None else TrainOptions.load(run).name
+    if options is None:
+        _free(name, replace, f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER")
+    with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)
+        from clipcli.commands.export import show_exported
+        from export.exporting import export_source
+
+        exported = export_source(trained.run, name=name, replace=replace, say=say)
+    show_exported(exported, None)
+    say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+
+
+@contextmanager
+def _resumable(run: Path) -> Iterator[None]:
+    """Where a signal ends the block, say how to go on, and let it end the program as it would have anything else."""
+    from clipcli.render.notes import say
+    from trainer.stopping import Interrupted
+
+    go_on = f"go on with: clip train --resume {shlex.quote(str(run))}"
+    try:
+        yield
     except Interrupted as stop:
-        say(f"saved at step {stop.step:,}; go on with: clip train --resume {run}")
+        say(f"saved at step {stop.step:,}; {go_on}")
         if stop.signum == signal.SIGINT:
             raise KeyboardInterrupt from None
         signal.raise_signal(stop.signum)
-        return
-    from clipcli.commands.export import show_exported
-    from export.exporting import export_source
-
-    exported = export_source(trained.run, name=TrainOptions.load(run).name, replace=replace, say=say)
-    show_exported(exported, None)
-    say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+        raise
+    except KeyboardInterrupt:
+        if (run / "options.json").is_file():
+            say(go_on)
+        raise

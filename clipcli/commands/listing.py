@@ -28,6 +28,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="embed", summary="Index folders of pictures into a library.", section=EVERYDAY),
     Entry(name="search", summary="Find pictures by words, by a picture, or by both.", section=EVERYDAY),
     Entry(name="classify", summary="Sort pictures by labels of your own.", section=EVERYDAY),
+    Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),
     Entry(name="export", summary="Turn a training run into a model to use.", section=MODELS),
     Entry(name="models", summary="List, show, verify and remove installed models.", section=MODELS),

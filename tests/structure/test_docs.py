@@ -74,13 +74,16 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import classify, export, models, search
+    from clipcli.commands import classify, export, library, models, search
 
     written = {
         "search": search.FIELDS,
         "classify": classify.FIELDS,
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,
+        "library stats": library.STATS_FIELDS,
+        "library roots": library.ROOTS_FIELDS,
+        "library skipped": library.SKIPPED_FIELDS,
         "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")

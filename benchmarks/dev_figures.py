@@ -4,12 +4,13 @@
 
 A class is called by its label up to the first comma; its prototype is the normalised mean over the model's own
 templates; candidates are all classes of the file. Retrieval: all captions against all photographs that have some. Ties
-count half. One line of JSON a file, in percent.
+count half. One line of JSON a file, shares from 0 to 1; --record keeps them in the bundle's `model.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import to_pixels
+from clipcli.bundle.spec import read_spec, write_spec
 from clipcli.bundle.templates import class_prototypes
 from clipcli.evaluate.retrieval import recall_at_k
 from clipcli.evaluate.zero_shot import mean_per_class, top_k_accuracy
@@ -43,7 +45,7 @@ def image_vectors(model: Model, pictures: Sequence[bytes]) -> NDArray[np.float32
 
 
 def figures(model: Model, path: Path) -> dict[str, Any]:
-    """Percentages on one file."""
+    """Shares on one file."""
     table = pyarrow.parquet.read_table(path, columns=["image", "captions", "label"])
     pictures, captions, labels = (table[name].to_pylist() for name in ("image", "captions", "label"))
     vectors = image_vectors(model, pictures)
@@ -59,7 +61,7 @@ def figures(model: Model, path: Path) -> dict[str, Any]:
         owners = np.asarray([place for place, row in enumerate(told) for _ in captions[row]])
         recalls = recall_at_k(model.encode_texts(texts), vectors[told], owners)
         found["captions"] = len(texts)
-        found |= {f"{way} R@{k}": round(100 * share, 2) for way, by_k in recalls.items() for k, share in by_k.items()}
+        found |= {f"{way} R@{k}": round(share, 5) for way, by_k in recalls.items() for k, share in by_k.items()}
     names = sorted({label for label in labels if label})
     if len(names) > 1:
         labelled = [row for row, label in enumerate(labels) if label]
@@ -67,8 +69,8 @@ def figures(model: Model, path: Path) -> dict[str, Any]:
         classes = class_prototypes(model, [name.split(",")[0].strip() for name in names], model.spec.templates)
         shares = top_k_accuracy(vectors[labelled], classes, wanted)
         found["classes"] = len(names)
-        found |= {f"top-{k}": round(100 * share, 2) for k, share in shares.items()}
-        found["mean per class"] = round(100 * mean_per_class(vectors[labelled], classes, wanted), 2)
+        found |= {f"top-{k}": round(share, 5) for k, share in shares.items()}
+        found["mean per class"] = round(mean_per_class(vectors[labelled], classes, wanted), 5)
     return found
 
 
@@ -77,10 +79,15 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("files", type=Path, nargs="+", metavar="PARQUET")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--record", action="store_true", help="replace the metrics in model.json by these")
     chosen = parser.parse_args()
     model = Model.load(chosen.bundle, device="cpu", precision=chosen.precision)
+    metrics = {}
     for file in chosen.files:
-        print(json.dumps(figures(model, file), ensure_ascii=False), flush=True)
+        metrics[file.stem] = figures(model, file)
+        print(json.dumps(metrics[file.stem], ensure_ascii=False), flush=True)
+    if chosen.record:
+        write_spec(chosen.bundle, dataclasses.replace(read_spec(chosen.bundle), metrics=metrics))
 
 
 if __name__ == "__main__":

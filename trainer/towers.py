@@ -48,7 +48,9 @@ class Clip(nn.Module):
 
     def clamped_logit_scale(self) -> Tensor:
         """The multiplier of the cosines, at most 100."""
-        return self.logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        # Cut before the exponential, which in float32 exceeds 100 at ln 100: cut behind it, a scale at the limit would
+        # get no gradient and never come down again.
+        return self.logit_scale.clamp(max=math.log(MAX_LOGIT_SCALE)).exp()
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

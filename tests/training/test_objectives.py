@@ -1,0 +1,137 @@
+"""The loss against the paper's own pseudo-code, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from trainer.objectives import contrastive_loss, soft_cross_entropy
+
+
+def vectors(count: int, seed: int, width: int = 6) -> Tensor:
+    made = torch.randn(count, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return F.normalize(made, dim=1)
+
+
+def scale(value: float = 1 / 0.07) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def figure_3(images: Tensor, texts: Tensor, temperature: Tensor) -> Tensor:
+    """Radford et al. 2021, figure 3, line by line; `temperature` is t, whose exponential multiplies."""
+    logits = torch.matmul(images, texts.T) * torch.exp(temperature)
+    labels = torch.arange(len(images))
+    loss_i = F.cross_entropy(logits, labels)
+    loss_t = F.cross_entropy(logits.T, labels)
+    return (loss_i + loss_t) / 2
+
+
+def by_hand(images: Tensor, texts: Tensor, factor: float, positives: Tensor, ignored: Tensor) -> float:
+    """The definition in loops: every row and column that has positives, against an even share of them."""
+    logits = (factor * images @ texts.T).tolist()
+    right, out = positives.tolist(), (ignored & ~positives).tolist()
+
+    def direction(rows: int, columns: int, turned: bool) -> float:
+        losses = []
+        for row in range(rows):
+            places = [(column, row) if turned else (row, column) for column in range(columns)]
+            own = [place for place in places if right[place[0]][place[1]]]
+            if own:
+                total = sum(math.exp(logits[a][b]) for a, b in places if not out[a][b])
+                losses.append(-sum(logits[a][b] - math.log(total) for a, b in own) / len(own))
+        return sum(losses) / len(losses) if losses else 0.0
+
+    return (direction(len(images), len(texts), False) + direction(len(texts), len(images), True)) / 2
+
+
+@pytest.mark.parametrize("count", [2, 7, 64])
+def test_one_positive_each_is_the_loss_of_the_paper(count: int) -> None:
+    images, texts, temperature = vectors(count, 1), vectors(count, 2), scale(2.3)
+    loss = contrastive_loss(images, texts, temperature.exp(), torch.eye(count, dtype=torch.bool))
+    expected = figure_3(images, texts, temperature)
+    assert abs(loss - expected) / expected <= 1e-10  # measured: 2e-16
+
+
+def test_gradients_are_those_of_the_paper() -> None:
+    given = [vectors(9, 1).requires_grad_(), vectors(9, 2).requires_grad_(), scale(1.7).requires_grad_()]
+    loss = contrastive_loss(given[0], given[1], given[2].exp(), torch.eye(9, dtype=torch.bool))
+    ours = torch.autograd.grad(loss, given)
+    theirs = torch.autograd.grad(figure_3(*given), given)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).abs().max() / other.abs().max() <= 1e-10
+
+
+def random_pairs(rows: int, columns: int, seed: int) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(rows, columns, generator=random)
+    return drawn < 0.25, drawn > 0.7
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 10_000))
+def test_any_number_of_positives_and_ignored_pairs(rows: int, columns: int, seed: int) -> None:
+    """Rectangular; rows, columns, or everything without a positive; ignored pairs anywhere, among the positives too."""
+    positives, ignored = random_pairs(rows, columns, seed)
+    images, texts = vectors(rows, seed + 1), vectors(columns, seed + 2)
+    loss = contrastive_loss(images, texts, scale(5.0), positives, ignored)
+    expected = by_hand(images, texts, 5.0, positives, ignored)
+    assert loss.item() == pytest.approx(expected, rel=1e-10, abs=1e-14)
+
+
+def test_gradcheck_with_several_positives_and_ignored_pairs() -> None:
+    positives, ignored = random_pairs(5, 4, 3)
+    assert positives.sum() > 3
+    assert (ignored & ~positives).any()
+    images, texts = vectors(5, 1).requires_grad_(), vectors(4, 2).requires_grad_()
+    log_scale = scale(1.2).requires_grad_()
+
+    def loss(images: Tensor, texts: Tensor, log_scale: Tensor) -> Tensor:
+        return contrastive_loss(images, texts, log_scale.exp(), positives, ignored)
+
+    assert torch.autograd.gradcheck(loss, (images, texts, log_scale))
+
+
+def test_an_ignored_pair_pulls_at_nothing() -> None:
+    texts = vectors(3, 2)
+    ignored = torch.zeros(3, 3, dtype=torch.bool)
+    ignored[0, 1] = True
+
+    def loss(texts: Tensor, ignored: Tensor | None) -> float:
+        images = torch.eye(3, 6, dtype=torch.float64)
+        return contrastive_loss(images, texts, scale(3.0), torch.eye(3, dtype=torch.bool), ignored).item()
+
+    moved = texts.clone()
+    moved[1, 0] += 0.5  # changes only the cosine with the first picture
+    assert loss(texts, ignored) == loss(moved, ignored)
+    assert loss(texts, None) != loss(moved, None)
+
+
+def test_a_row_that_is_ignored_throughout_leaves_gradients_finite() -> None:
+    images, texts = vectors(2, 1).requires_grad_(), vectors(2, 2)
+    positives = torch.tensor([[True, False], [False, False]])
+    loss = contrastive_loss(images, texts, scale(), positives, torch.tensor([[False, False], [True, True]]))
+    loss.backward()
+    assert images.grad is not None
+    assert torch.isfinite(images.grad).all()
+
+
+def test_nothing_to_learn_is_no_loss() -> None:
+    logits = torch.randn(3, 4, requires_grad=True)
+    loss = soft_cross_entropy(logits, torch.zeros(3, 4, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+def test_an_even_share_is_the_optimum() -> None:
+    """Two positives: the least loss is reached where each has half."""
+    positives = torch.tensor([[True, True, False]])
+    even = soft_cross_entropy(torch.tensor([[9.0, 9.0, -9.0]]), positives)
+    assert even.item() == pytest.approx(math.log(2), rel=1e-4)
+    assert soft_cross_entropy(torch.tensor([[10.0, 8.0, -9.0]]), positives) > even

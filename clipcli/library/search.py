@@ -5,23 +5,26 @@ Shapes: N images, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
+from clipcli.library.filters import Filters, chosen_ids
 from clipcli.library.models import find_stored
 from clipcli.library.roots import read_roots
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.vectors import matrix
 
-__all__ = ["Hit", "nearest", "paths_of"]
+__all__ = ["Answer", "Hit", "find", "nearest", "paths_of"]
 
 _ROWS_AT_ONCE = 65536  # 128 MB of 512 numbers each: a larger library never has to be in memory as a whole
 _IDS_AT_ONCE = 500
+_LIKE_NOTHING = -2  # the score of a damaged vector, below any cosine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,19 +38,64 @@ class Hit:
     model: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """The results, and what they were chosen from.
+
+    `searched` is how many pictures have a vector of the model, `considered` how many of those passed the filters,
+    `best` the largest of their cosines. `mean` and `spread` (the standard deviation) are of the cosines of all that
+    were searched, where they were asked for.
+    """
+
+    hits: list[Hit]
+    searched: int
+    considered: int
+    best: float | None
+    mean: float | None = None
+    spread: float | None = None
+
+    @property
+    def best_sigma(self) -> float | None:
+        """How many standard deviations the best picture is above the mean; 0 where all score the same."""
+        if self.best is None or self.mean is None or self.spread is None:
+            return None
+        return (self.best - self.mean) / self.spread if self.spread > 0 else 0.0
+
+
 def nearest(
     library: Library,
-    query: NDArray[np.float32],
+    query: NDArray[np.floating],
     *,
     identity: str,
     precision: str | None = None,
     k: int | None = 10,
     threshold: float | None = None,
+    filters: Filters | None = None,
 ) -> list[Hit]:
+    """The hits of `find`."""
+    return find(library, query, identity=identity, precision=precision, k=k, threshold=threshold, filters=filters).hits
+
+
+def find(
+    library: Library,
+    query: NDArray[np.floating],
+    *,
+    identity: str,
+    precision: str | None = None,
+    k: int | None = 10,
+    threshold: float | None = None,
+    min_sigma: float | None = None,
+    filters: Filters | None = None,
+    leave_out: Collection[int] = (),
+) -> Answer:
     """The `k` pictures (None: all) with the largest cosine of at least `threshold`, best first, ties by image id.
 
+    Only pictures that pass the filters and are not in `leave_out` (image ids) count. With `min_sigma`, only those whose
+    cosine is that many standard deviations above the mean of the whole library's for this query. Scores and order are
+    those of float64 arithmetic on the stored vectors; float32 only finds out which pictures come into question.
+
     `query` is (D,) or (1, D), of any length but zero. Raises NotFoundError when the library has no embeddings of the
-    model, UsageError when the query does not fit it.
+    model, UsageError when the query does not fit it, and what `chosen_ids` raises.
     """
     if k is not None and k < 1:
         raise UsageError(f"at least one result has to be asked for, not {k}")
@@ -55,17 +103,30 @@ def nearest(
         model = find_stored(library, identity=identity, precision=precision)
         direction = _direction(query, model.dimension)
         ids, rows = matrix(library, model)
-        scores = np.empty(len(ids), dtype=np.float32)  # (N,)
-        for start in range(0, len(ids), _ROWS_AT_ONCE):
-            np.matmul(rows[start : start + _ROWS_AT_ONCE], direction, out=scores[start : start + _ROWS_AT_ONCE])
-        scores[np.isnan(scores)] = -2  # a damaged vector is like nothing
-        best = _best(scores, k, threshold)
-        paths = paths_of(library, (int(ids[index]) for index in best))
-    hits = ((float(scores[index]), int(ids[index])) for index in best)
-    return [
-        Hit(rank=rank, score=score, path=paths[image_id], image_id=image_id, model=model.name)
-        for rank, (score, image_id) in enumerate(hits, start=1)
-    ]
+        chosen = _chosen(library, ids, filters, leave_out)
+        mean = spread = least = None
+        if min_sigma is None:
+            scores = _scores(rows, direction, chosen)
+        else:
+            every = _scores(rows, direction, None)
+            mean, spread = _mean_and_spread(every)
+            least = mean + min_sigma * spread if spread > 0 else math.inf  # nothing stands out where all are the same
+            scores = every if chosen is None else every[chosen]
+        limits = [limit for limit in (threshold, least) if limit is not None]
+        places, cosines = _best(rows, direction, chosen, scores, k, max(limits, default=None))
+        found = [int(number) for number in ids[places]]
+        paths = paths_of(library, found)
+    return Answer(
+        hits=[
+            Hit(rank=rank, score=float(score), path=paths[image_id], image_id=image_id, model=model.name)
+            for rank, (score, image_id) in enumerate(zip(cosines, found, strict=True), start=1)
+        ],
+        searched=len(ids),
+        considered=len(scores),
+        best=float(scores.max()) if len(scores) and scores.max() > _LIKE_NOTHING else None,
+        mean=mean,
+        spread=spread,
+    )
 
 
 def paths_of(library: Library, image_ids: Iterable[int]) -> dict[int, bytes]:
@@ -82,24 +143,82 @@ def paths_of(library: Library, image_ids: Iterable[int]) -> dict[int, bytes]:
     return found
 
 
-def _direction(query: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+def _direction(query: NDArray[np.floating], dimension: int) -> NDArray[np.float64]:
     """(D,) of length 1, so that a product with a unit vector is a cosine."""
-    flat = np.asarray(query, dtype=np.float32).reshape(-1)
+    flat = np.asarray(query, dtype=np.float64).reshape(-1)
     length = float(np.linalg.norm(flat))
     if len(flat) != dimension or not np.isfinite(length) or length == 0:
         raise UsageError(f"a query needs {dimension} finite numbers that are not all zero")
-    return flat / np.float32(length)
+    return flat / length
 
 
-def _best(scores: NDArray[np.float32], k: int | None, threshold: float | None) -> NDArray[np.intp]:
-    """Indexes of the results, in order. The ids ascend with the index, so a stable sort settles ties by id."""
-    candidates = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores >= np.float32(threshold))
+def _chosen(
+    library: Library, ids: NDArray[np.int64], filters: Filters | None, leave_out: Collection[int]
+) -> NDArray[np.intp] | None:
+    """Which rows count, ascending; None for all of them."""
+    if not filters and not leave_out:
+        return None
+    keep = np.ones(len(ids), dtype=np.bool_)
+    if filters:
+        keep = np.isin(ids, chosen_ids(library, filters), assume_unique=True)
+    if leave_out:
+        keep &= ~np.isin(ids, np.array(list(leave_out), dtype=np.int64))
+    return np.flatnonzero(keep)
+
+
+def _scores(
+    rows: NDArray[np.float32], direction: NDArray[np.float64], chosen: NDArray[np.intp] | None
+) -> NDArray[np.float32]:
+    """Cosines of the chosen rows, in blocks, so that a library larger than memory can be searched."""
+    narrow = direction.astype(np.float32)
+    count = len(rows) if chosen is None else len(chosen)
+    scores = np.empty(count, dtype=np.float32)
+    for start in range(0, count, _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        np.matmul(rows[part] if chosen is None else rows[chosen[part]], narrow, out=scores[part])
+    scores[~np.isfinite(scores)] = _LIKE_NOTHING
+    return scores
+
+
+def _mean_and_spread(scores: NDArray[np.float32]) -> tuple[float, float]:
+    sound = scores[scores > _LIKE_NOTHING].astype(np.float64)
+    return (float(sound.mean()), float(sound.std())) if len(sound) else (0.0, 0.0)
+
+
+def _best(
+    rows: NDArray[np.float32],  # (N, D)
+    direction: NDArray[np.float64],  # (D,)
+    chosen: NDArray[np.intp] | None,
+    scores: NDArray[np.float32],  # of the chosen rows
+    k: int | None,
+    least: float | None,
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Rows of the results in order, and their cosines in float64. Ids ascend with the row, which settles ties."""
+    # A dot product of unit vectors in float32 is off by at most D unit roundoffs (Higham 2002, 3.1), and the query was
+    # rounded too. What lies within twice that of a limit is decided by float64.
+    doubt = 2 * (len(direction) + 2) * 2.0**-24
+    candidates = np.flatnonzero(scores > _LIKE_NOTHING)
+    if least is not None:
+        candidates = candidates[scores[candidates] >= least - doubt]
     if k is not None and k < len(candidates):
         among = scores[candidates]
-        least = np.partition(among, len(among) - k)[len(among) - k]
-        candidates = candidates[among >= least]
-    order = np.argsort(-scores[candidates], kind="stable")
-    return candidates[order][:k]
+        kth = float(np.partition(among, len(among) - k)[len(among) - k])
+        candidates = candidates[among >= kth - doubt]
+    places = candidates if chosen is None else chosen[candidates]
+    exact = np.empty(len(places))
+    for start in range(0, len(places), _ROWS_AT_ONCE // 8):
+        part = slice(start, start + _ROWS_AT_ONCE // 8)
+        exact[part] = _products(rows[places[part]], direction)
+    order = np.argsort(-exact, kind="stable")
+    if least is not None:
+        order = order[exact[order] >= least]
+    order = order[:k]
+    return places[order], exact[order]
+
+
+def _products(rows: NDArray[np.float32], direction: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row by row: equal vectors get equal scores wherever they stand, which a matrix product does not promise."""
+    return np.asarray(np.einsum("nd,d->n", rows.astype(np.float64), direction, optimize=False))
 
 
 def _parts(values: Iterable[int]) -> Iterator[list[int]]:

@@ -81,10 +81,12 @@ def test_results_are_those_of_brute_force(library: Library, monkeypatch: pytest.
     threshold=st.none() | st.sampled_from([-1.0, 0.25, 1.0]),
 )
 def test_ties_are_settled_by_id(scores: list[float], k: int | None, threshold: float | None) -> None:
-    best = search._best(np.array(scores, dtype=np.float32), k, threshold)
+    rows = np.array([[score] for score in scores], dtype=np.float32)  # (N, 1)
+    best, cosines = search._best(rows, np.ones(1), None, rows[:, 0], k, threshold)
     ranked = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     kept = [index for index in ranked if threshold is None or scores[index] >= threshold]
     assert best.tolist() == kept[:k]
+    assert cosines.tolist() == [scores[index] for index in kept[:k]]
 
 
 def test_a_damaged_vector_spoils_nothing(library: Library) -> None:

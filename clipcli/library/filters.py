@@ -1,0 +1,224 @@
+"""Which pictures a search looks at, decided from what the library knows of them before anything is scored."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clipcli.errors import NotFoundError, UsageError
+from clipcli.library.moments import Span, taken_before, taken_from
+from clipcli.library.roots import read_roots
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, range_below, to_stored
+from clipcli.library.where import check_expression, only_reading
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Around", "Filters", "MinSize", "chosen_ids", "distance_km"]
+
+EARTH_RADIUS_KM = 6371.0088  # mean radius of GRS 80; the sphere is at most 0.6 % off
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM", "ICO", "TGA", "QOI", "RAW")
+_OTHER_NAMES = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "PGM": "PPM", "PBM": "PPM"}
+
+_IN_RANGE = "images.path >= ? AND images.path < ?"
+
+Condition = tuple[str, list[object]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Around:
+    """A circle on the globe: degrees north and east, and kilometres."""
+
+    latitude: float
+    longitude: float
+    km: float
+
+    def __post_init__(self) -> None:
+        if not (-90 <= self.latitude <= 90 and -180 <= self.longitude <= 180):
+            raise UsageError(f"{self.latitude:g},{self.longitude:g} is no place: latitudes go to 90, longitudes to 180")
+        if not (math.isfinite(self.km) and self.km > 0):
+            raise UsageError(f"a distance in kilometres is above zero, not {self.km:g}")
+
+    @classmethod
+    def read(cls, text: str) -> Around:
+        """`48.86,2.35,10`. Raises UsageError."""
+        try:
+            latitude, longitude, km = (float(part) for part in text.split(","))
+        except ValueError:
+            raise UsageError(f"{text!r} is no LAT,LON,KM such as 48.86,2.35,10") from None
+        return cls(latitude=latitude, longitude=longitude, km=km)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MinSize:
+    """At least so many pixels across, down, and in all; upright."""
+
+    width: int = 0
+    height: int = 0
+    pixels: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.pixels) < 0:
+            raise UsageError("a picture's size is not below zero")
+
+    @classmethod
+    def read(cls, text: str) -> MinSize:
+        """`1920x1080`, or megapixels: `12MP`. Raises UsageError."""
+        if match := re.fullmatch(r"\s*(\d{1,9})\s*[x×*]\s*(\d{1,9})\s*", text, re.IGNORECASE):
+            return cls(width=int(match[1]), height=int(match[2]))
+        if match := re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,6})?)\s*MP\s*", text, re.IGNORECASE):
+            return cls(pixels=math.ceil(round(float(match[1]) * 1e6, 3)))
+        raise UsageError(f"{text!r} is no size: write 1920x1080 in pixels, or 12MP for megapixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """What a picture has to be to count. Of `folders` and `formats` one is enough, of `cameras` too; of `tags` all.
+
+    `folders` are absolute. A camera fits where every word of the text stands in its name, large or small. Tags are
+    compared exactly. `where` is an SQL expression over the columns of the view `pictures`.
+    """
+
+    folders: tuple[bytes, ...] = ()
+    since: Span | None = None
+    until: Span | None = None
+    cameras: tuple[str, ...] = ()
+    around: Around | None = None
+    tags: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    min_size: MinSize | None = None
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        for folder in self.folders:
+            if not os.path.isabs(folder):
+                raise UsageError(f"a folder to search in has to be absolute, not {os.fsdecode(folder)}")
+        if any(not camera.strip() for camera in self.cameras) or any(not tag for tag in self.tags):
+            raise UsageError("a camera or a tag to filter by cannot be empty")
+        named = tuple(_OTHER_NAMES.get(name.upper(), name.upper()) for name in self.formats)
+        if unknown := [given for given, name in zip(self.formats, named, strict=True) if name not in _FORMATS]:
+            raise UsageError(f"no format is called {unknown[0]!r}; there are {', '.join(_FORMATS).lower()}")
+        object.__setattr__(self, "formats", named)
+        since, until = self.since, self.until
+        if since is not None and until is not None and since.zone == until.zone and since.start >= until.end:
+            raise UsageError(f"no date is both {since.start} or later and before {until.end}")
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked for at all."""
+        return self != Filters()
+
+
+def chosen_ids(library: Library, filters: Filters) -> NDArray[np.int64]:
+    """Ids, ascending, of the pictures that pass every filter. Nothing is written.
+
+    Raises NotFoundError for a folder that is neither on the disk nor in the library, UsageError for an SQL expression
+    that makes no sense or wants more than to read.
+    """
+    import numpy as np
+
+    conditions = list(_conditions(library, filters))
+    text = " AND ".join(f"({condition})" for condition, _ in conditions) or "1"
+    values = [value for _, each in conditions for value in each]
+    with library.read() as connection:
+        if filters.around is not None:
+            connection.create_function("clip_distance_km", 4, distance_km, deterministic=True)
+        select = f"SELECT images.id FROM images WHERE {text} ORDER BY images.id"
+        if filters.where is None:
+            rows = connection.execute(select, values).fetchall()
+        else:
+            with only_reading(connection):
+                rows = connection.execute(select, values).fetchall()
+    return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+
+
+def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
+    """Along the globe's surface, by the haversine formula (Sinnott 1984): exact enough for neighbours and antipodes."""
+    north, other_north = math.radians(latitude), math.radians(other_latitude)
+    half = math.sin((other_north - north) / 2) ** 2
+    half += math.cos(north) * math.cos(other_north) * math.sin(math.radians(other_longitude - longitude) / 2) ** 2
+    return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(half)))
+
+
+def _conditions(library: Library, filters: Filters) -> Iterable[Condition]:
+    """The cheap ones first: SQLite goes through them in order and stops at the first that fails."""
+    if filters.folders:
+        yield _in_folders(library, filters.folders)
+    if filters.formats:
+        yield _one_of("images.format", filters.formats)
+    if filters.min_size is not None:
+        least = filters.min_size
+        yield (
+            "images.width >= ? AND images.height >= ? AND images.width * images.height >= ?",
+            [least.width, least.height, least.pixels],
+        )
+    for span, condition in ((filters.since, taken_from), (filters.until, taken_before)):
+        if span is not None:
+            text, values = condition(span)
+            yield text, list(values)
+    if filters.cameras:
+        yield _one_of("images.camera", _cameras(library, filters.cameras))
+    for tag in filters.tags:
+        yield "images.id IN (SELECT image_id FROM tags WHERE label = ?)", [tag]
+    if filters.around is not None:
+        place = filters.around
+        band = math.degrees(place.km / EARTH_RADIUS_KM) * (1 + 1e-9)  # no place outside it can be near enough
+        yield (
+            "images.latitude BETWEEN ? AND ? AND clip_distance_km(images.latitude, images.longitude, ?, ?) <= ?",
+            [place.latitude - band, place.latitude + band, place.latitude, place.longitude, place.km],
+        )
+    if filters.where is not None:
+        check_expression(library, filters.where)
+        yield f"images.id IN (SELECT id FROM pictures WHERE ({filters.where}\n))", []
+
+
+def _one_of(column: str, values: Iterable[str]) -> Condition:
+    return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
+
+
+def _cameras(library: Library, wanted: Iterable[str]) -> list[str]:
+    """The library's cameras that fit; decided here because SQLite knows the letters of English only."""
+    with library.read() as connection:
+        names = [row[0] for row in connection.execute("SELECT DISTINCT camera FROM images WHERE camera IS NOT NULL")]
+    asked = [text.casefold().split() for text in wanted]
+    return [name for name in names if any(all(word in name.casefold() for word in words) for words in asked)]
+
+
+def _in_folders(library: Library, folders: Iterable[bytes]) -> Condition:
+    """Paths are compared as bytes, never as patterns: a folder may be called `100%` or `_`."""
+    parts: list[str] = []
+    values: list[object] = []
+    for folder in folders:
+        known = False
+        for path in dict.fromkeys((os.path.realpath(folder), os.path.normpath(folder))):
+            for root in read_roots(library):
+                if path == root.path or root.path.startswith(_inside(path)):
+                    parts.append("images.root_id = ?")
+                    values.append(root.id)
+                    known = True
+                elif path.startswith(_inside(root.path)):
+                    first, end = range_below(path[len(_inside(root.path)) :])
+                    # Text and bytes sort apart, so the range is asked for in both.
+                    these: list[object] = [root.id, to_stored(first), to_stored(end), first, end]
+                    parts.append(f"images.root_id = ? AND ({_IN_RANGE} OR {_IN_RANGE})")
+                    values += these
+                    known = known or _any(library, parts[-1], these)
+        if not known and not os.path.isdir(folder):
+            raise NotFoundError(f"no such folder, on the disk or in the library: {os.fsdecode(folder)}")
+    return " OR ".join(f"({part})" for part in parts) or "0", values
+
+
+def _inside(folder: bytes) -> bytes:
+    """What every path below the folder begins with."""
+    return absolute(folder, b"x")[:-1]
+
+
+def _any(library: Library, condition: str, values: list[object]) -> bool:
+    with library.read() as connection:
+        return connection.execute(f"SELECT 1 FROM images WHERE {condition} LIMIT 1", values).fetchone() is not None

@@ -1,0 +1,82 @@
+"""A person's own SQL expression over the pictures, held to reading and to being one expression."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clipcli.errors import UsageError
+from clipcli.library.store import Library
+
+__all__ = ["check_expression", "only_reading"]
+
+# Everything else (writing, attaching, pragmas, recursion without an end) is refused by SQLite's compiler.
+_ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
+# Some builds of SQLite have these; they reach outside the database.
+_FORBIDDEN_FUNCTIONS = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
+_MAX_BYTES = 10_000_000
+_STEPS_BETWEEN_LOOKS = 50_000
+_ERROR, _TOO_BIG, _MISMATCH, _AUTH, _RANGE = 1, 18, 20, 23, 25
+_IN_THE_EXPRESSION = frozenset((_ERROR, _TOO_BIG, _MISMATCH, _AUTH, _RANGE))
+
+
+@contextmanager
+def only_reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """Within, statements can only read, and what goes wrong in a person's expression comes out as UsageError."""
+    connection.execute("PRAGMA query_only = 1")
+    connection.set_authorizer(_permission)
+    before = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_BYTES)
+    connection.set_progress_handler(_carry_on, _STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", _ERROR) & 0xFF not in _IN_THE_EXPRESSION:
+            raise
+        raise UsageError(f"--where: {_said(error)}") from error
+    except (UnicodeEncodeError, ValueError) as error:  # half a character, a NUL
+        raise UsageError(f"--where: {error}") from error
+    finally:
+        connection.set_progress_handler(None, 0)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+        connection.set_authorizer(None)
+        connection.execute("PRAGMA query_only = 0")
+
+
+def check_expression(library: Library, expression: str) -> None:
+    """Raise UsageError unless this is one expression over the columns of `pictures` that only reads.
+
+    It is compiled inside two pairs of brackets and inside three: text that closes its brackets and goes on with
+    something else (`1)) UNION SELECT ((2`) fits one of them at most. No values are bound, so `?` is refused.
+    """
+    with library.read() as connection, only_reading(connection):
+        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE (({expression}\n))", ()).fetchall()
+        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE ((({expression}\n)))", ()).fetchall()
+
+
+def _permission(
+    action: int,
+    first: str | None,  # noqa: ARG001 - the signature is sqlite3's
+    second: str | None,
+    database: str | None,  # noqa: ARG001
+    trigger: str | None,  # noqa: ARG001
+) -> int:
+    if action not in _ALLOWED or (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN_FUNCTIONS):
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
+
+
+def _carry_on() -> int:
+    """Called now and then so that Python gets to notice Ctrl-C during a long query."""
+    return 0
+
+
+def _said(error: sqlite3.Error) -> str:
+    text = " ".join(str(error).split())
+    if "not authorized" in text or "prohibited" in text:
+        return "an expression may only read the library"
+    if "bindings" in text or "binding" in text:
+        return "there are no values to put in for ? or :name"
+    if "one statement" in text:
+        return "one expression is wanted, not several statements"
+    return text

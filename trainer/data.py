@@ -200,8 +200,10 @@ def _remark(
         )
     both = {row.image for row in used}.intersection(rows[number].image for _, numbers in held for number in numbers)
     if both:
-        pictures = f"{len(both):,} picture{'' if len(both) == 1 else 's'}"
-        summary.notes.append(f"{pictures} to check with are also trained on: the figures will flatter the model")
+        verb = "is" if len(both) == 1 else "are"
+        summary.notes.append(
+            f"{len(both):,} of the pictures to check with {verb} also trained on: the figures will flatter the model"
+        )
 
 
 def _judge(

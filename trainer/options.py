@@ -86,10 +86,9 @@ class TrainOptions:
             "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,
             "the validation share must lie between 0 and 0.5": not 0 < self.validation_share <= 0.5,
             "at least two validation pictures are needed": self.validation_limit < 2,
-            "threads, cache and the time between checkpoints must not be negative": not min(
-                self.threads, self.cache_mb, self.save_every_s
-            )
-            >= 0,
+            "threads, cache and the time between checkpoints must not be negative": not all(
+                value >= 0 for value in (self.threads, self.cache_mb, self.save_every_s)
+            ),
             "the seed lies between 0 and 2^63": not 0 <= self.seed < 2**63,
             "give either a model to start from or an architecture": (self.start is None) == (self.arch is None),
         }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipcli.commands.checking import check
 from clipcli.commands.options import Format, FormatOption, LibraryOption, NullOption
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ def skipped(
     elif found:
         columns = [Column(title="reason"), Column(title="file", wide=True), Column(title="detail", wide=True)]
         write_table(columns, [[one.reason, PathCell(path=one.path), one.detail] for one in found])
+
+
+app.command("check")(check)
 
 
 def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
 
-__all__ = ["Plan", "UnlistedFolder", "make_plan"]
+__all__ = ["Plan", "UnlistedFolder", "is_absent", "is_gone", "make_plan"]
 
 _TELL_EVERY = 500  # files between two calls of `on_found`
 
@@ -94,7 +94,7 @@ class _Planner:
     def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
         images, skips = self._known(root, folder=folder)
         top = absolute(root.path, folder)
-        if _is_absent(top) and (images or not os.path.isdir(top)):
+        if is_absent(top) and (images or not os.path.isdir(top)):
             self.plan.absent.append(top)
             return
         prefix = folder + b"/" if folder else b""
@@ -106,13 +106,13 @@ class _Planner:
             else:
                 self._file(root, path, entry, images.pop(key, None), skips.pop(key, None))
         # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
-        gone = [known.id for key, known in images.items() if _is_gone(absolute(root.path, from_stored(key)))]
+        gone = [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
         if self._library is not None and gone:
             self.plan.vanished.update(digests_of(self._library, gone))
         self.plan.outdated_skips += [
             known.id
             for key, known in skips.items()
-            if known.kind == "folder" or _is_gone(absolute(root.path, from_stored(key)))
+            if known.kind == "folder" or is_gone(absolute(root.path, from_stored(key)))
         ]
         if not folder:
             self.plan.scanned_roots.append(root.path)
@@ -176,7 +176,7 @@ class _Planner:
         self.plan.unlisted.append(UnlistedFolder(root=root.path, path=path, skip=skip))
 
 
-def _is_absent(folder: bytes) -> bool:
+def is_absent(folder: bytes) -> bool:
     """Not there, or there without a single entry, as the place of a disk that is not mounted is."""
     try:
         with os.scandir(folder) as entries:
@@ -187,7 +187,7 @@ def _is_absent(folder: bytes) -> bool:
         return False
 
 
-def _is_gone(path: bytes) -> bool:
+def is_gone(path: bytes) -> bool:
     """Whether there is certainly no such file any more: one behind a link that leads nowhere may come back."""
     try:
         os.lstat(path)

@@ -22,7 +22,7 @@ from clipcli.library.models import StoredModel, find_stored
 from clipcli.library.sqlite_errors import shown
 from clipcli.library.store import Library
 
-__all__ = ["cache_folder", "matrix", "vectors"]
+__all__ = ["cache_folder", "cache_path", "cached_matrix", "caches_of", "matrix", "vectors"]
 
 _MAGIC = b"clip vectors 1\n"
 _HEADER_BYTES = 4096  # a page, so that what follows is aligned for any processor
@@ -43,18 +43,16 @@ def vectors(library: Library, *, identity: str, precision: str | None = None) ->
 
 def matrix(library: Library, model: StoredModel) -> tuple[Ids, Rows]:
     """As `vectors`, for a model already looked up within the same `library.read()`."""
-    folder = cache_folder()
-    stem = f"{library.uuid}-{model.id}"
-    path = folder / f"{stem}-{model.state}.vectors"
-    cached = _load(path, model)
+    path = cache_path(library, model)
+    cached = cached_matrix(path, model)
     if cached is not None:
         return cached
     try:
         _write(library, model, path)
     except OSError:  # no room, no permission: slower, not impossible
         return _in_memory(library, model)
-    _forget_others(folder, stem, path)
-    return _load(path, model) or _in_memory(library, model)
+    _forget_others(library, model, path)
+    return cached_matrix(path, model) or _in_memory(library, model)
 
 
 def cache_folder() -> Path:
@@ -63,12 +61,23 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("clip", appauthor=False) / "vectors"
 
 
+def cache_path(library: Library, model: StoredModel) -> Path:
+    """Where the matrix of the model's present state is or will be."""
+    return cache_folder() / f"{library.uuid}-{model.id}-{model.state}.vectors"
+
+
+def caches_of(library: Library, model: StoredModel | None = None) -> list[Path]:
+    """The caches of the library, whatever their state; with `model`, of that one only."""
+    return sorted(cache_folder().glob(f"{library.uuid}-{'*' if model is None else f'{model.id}-*'}.vectors"))
+
+
 def _header(model: StoredModel) -> bytes:
     text = f"{model.identity} {model.precision} {model.state} {model.pictures} {model.dimension}\n"
     return (_MAGIC + text.encode()).ljust(_HEADER_BYTES, b"\0")
 
 
-def _load(path: Path, model: StoredModel) -> tuple[Ids, Rows] | None:
+def cached_matrix(path: Path, model: StoredModel) -> tuple[Ids, Rows] | None:
+    """What the cache holds; None where its name, size or first page does not fit the model's present state."""
     count, dimension = model.pictures, model.dimension
     size = _HEADER_BYTES + count * (8 + 4 * dimension)
     try:
@@ -128,9 +137,9 @@ def _blocks(connection: sqlite3.Connection, model: StoredModel, path: Path) -> I
         yield np.array([row[0] for row in rows], dtype="<i8"), b"".join([row[1] for row in rows])
 
 
-def _forget_others(folder: Path, stem: str, kept: Path) -> None:
+def _forget_others(library: Library, model: StoredModel, kept: Path) -> None:
     """Remove what the library's earlier states left behind. On Windows one that is being searched stays a while."""
-    for other in folder.glob(f"{stem}-*.vectors"):
+    for other in caches_of(library, model):
         if other != kept:
             with contextlib.suppress(OSError):
                 other.unlink()

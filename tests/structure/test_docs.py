@@ -74,7 +74,7 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import classify, export, library, models, search
+    from clipcli.commands import checking, classify, export, library, models, search
 
     written = {
         "search": search.FIELDS,
@@ -84,10 +84,20 @@ def test_records_are_those_the_commands_write() -> None:
         "library stats": library.STATS_FIELDS,
         "library roots": library.ROOTS_FIELDS,
         "library skipped": library.SKIPPED_FIELDS,
+        "library check": checking.CHECK_FIELDS,
         "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")
     assert {command.strip("`"): tuple(re.findall("`([a-z0-9_]+)`", fields)) for command, fields in table} == written
+
+
+def test_faults_are_those_a_check_looks_for() -> None:
+    from clipcli.library.faults import KINDS
+
+    table = rows((DOCS / "contract.md").read_text("utf-8"), "## What `library check` looks for")
+    assert [(kind.strip("`"), *rest) for kind, *rest in table] == [
+        (name, "yes" if kind.damage else "no", kind.meaning, kind.remedy) for name, kind in KINDS.items()
+    ]
 
 
 def requirement_name(requirement: str) -> str:

@@ -1,0 +1,100 @@
+"""The library's structure held against what it should be: SQLite's own check, tables and triggers, foreign keys."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from clipcli.library.faults import Fault
+from clipcli.library.schema import migrate
+
+__all__ = ["Reference", "expected_objects", "integrity_faults", "orphan_faults", "references", "schema_faults"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A foreign key of one column. `on_delete` is what happens to a row whose parent goes."""
+
+    table: str
+    column: str
+    parent: str
+    parent_column: str
+    on_delete: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}.{self.column}"
+
+    @property
+    def orphans(self) -> str:
+        """The condition on a row of `table` that it points to nothing."""
+        return (
+            f'"{self.column}" IS NOT NULL AND NOT EXISTS '
+            f'(SELECT 1 FROM "{self.parent}" AS up WHERE up."{self.parent_column}" = "{self.table}"."{self.column}")'
+        )
+
+
+def integrity_faults(connection: sqlite3.Connection) -> list[Fault]:
+    """What SQLite itself has to say; a file it cannot go on reading is a fault, not an error."""
+    try:
+        found = [" ".join(str(row[0]).split()) for row in connection.execute("PRAGMA integrity_check")]
+    except sqlite3.DatabaseError as error:
+        found = [str(error)]
+    return [] if found == ["ok"] else [Fault(kind="integrity", detail=line) for line in found]
+
+
+def expected_objects() -> dict[str, tuple[str, str]]:
+    """What a new library is made of: name -> (type, SQL). Further tables a person has added are nobody's business."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection)
+        return _objects(connection)
+
+
+def schema_faults(connection: sqlite3.Connection) -> list[Fault]:
+    present = _objects(connection)
+    faults = []
+    for name, (kind, sql) in expected_objects().items():
+        if name not in present:
+            faults.append(Fault(kind="schema", detail=f"the {kind} {name} is missing", subject=name))
+        elif kind != "table" and present[name] != (kind, sql):
+            faults.append(Fault(kind="schema", detail=f"the {kind} {name} has been altered", subject=name))
+    return faults
+
+
+def references(connection: sqlite3.Connection) -> Iterator[Reference]:
+    """Every foreign key of every table."""
+    tables = [name for name, (kind, _) in _objects(connection).items() if kind == "table"]
+    for table in tables:
+        for _, _, parent, column, parent_column, _, on_delete, _ in connection.execute(
+            f'PRAGMA foreign_key_list("{table}")'
+        ).fetchall():
+            yield Reference(
+                table=table,
+                column=column,
+                parent=parent,
+                parent_column=parent_column or "rowid",
+                on_delete=on_delete,
+            )
+
+
+def orphan_faults(connection: sqlite3.Connection) -> list[Fault]:
+    """One for each foreign key that has rows pointing to nothing."""
+    faults = []
+    for key in references(connection):
+        (count,) = connection.execute(f'SELECT count(*) FROM "{key.table}" WHERE {key.orphans}').fetchone()
+        if count:
+            rows = f"{count:,} rows of {key.table} point" if count != 1 else f"1 row of {key.table} points"
+            faults.append(
+                Fault(kind="orphan", detail=f"{rows} to a row of {key.parent} that is not there", subject=key.name)
+            )
+    return faults
+
+
+def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:
+    return {
+        name: (kind, sql)
+        for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+        if not name.startswith("sqlite_")
+    }

@@ -274,13 +274,13 @@ def test_a_picture_that_cannot_be_read_ends_with_3(search: Search, tmp_path: Pat
 
 
 def test_parts_that_cancel_out_are_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clipcli.commands.query import Query, query_vector
+    from clipcli.commands.query import Query, Term, query_vector
 
     model = Model.load(bundle)
     vector = model.encode_texts(["red"])
     monkeypatch.setattr(Model, "encode_texts", lambda self, texts: np.concatenate([vector, -vector]))
     with pytest.raises(UsageError, match="add up to nothing"):
-        query_vector(model, Query(phrases=("red", "not red")))
+        query_vector(model, Query(terms=(Term(what="red"), Term(what="not red"))))
 
 
 def test_a_search_never_writes_to_the_library(search: Search, own_library: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.commands.options import Device, DeviceOption, ModelOption, Precision, PrecisionOption
-from clipcli.commands.query import Query, query_vector
+from clipcli.commands.query import Query, Term, query_vector
 from clipcli.errors import MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def demo(
         )
         for phrase in PHRASES:
             write_heading(f"$ clip search {phrase}")
-            _search(library, loaded, Query(phrases=(phrase,)))
+            _search(library, loaded, Query(terms=(Term(what=phrase),)))
         write_heading(f"$ clip search photos/{LOOKED_LIKE}")
-        _search(library, loaded, Query(pictures=(folder / "photos" / LOOKED_LIKE,)))
+        _search(library, loaded, Query(terms=(Term(what=folder / "photos" / LOOKED_LIKE),)))
     write_heading(f"$ clip classify photos/{CLASSIFIED} {' '.join(f'-l {shlex.quote(label)}' for label in LABELS)}")
     _classify(folder, loaded)
     write_heading("$ clip matrix photos/*.png -t SENTENCE -t SENTENCE ...")
@@ -159,7 +159,7 @@ def _make_library(folder: Path, photographs: Sequence[Path], model: Model) -> tu
 
 
 def _search(library: Library, model: Model, query: Query) -> None:
-    from clipcli.commands.search import write_hits
+    from clipcli.commands.results import write_hits
     from clipcli.library.search import nearest
 
     vector = query_vector(model, query)

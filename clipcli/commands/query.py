@@ -1,12 +1,14 @@
-"""What is being looked for: words, pictures, or both at once, as one vector.
+"""What is being looked for: words, pictures, and sums and differences of them, as one vector.
 
 Shapes: D embedding.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,37 +21,106 @@ if TYPE_CHECKING:
 
     from clipcli.bundle.encoder import Model
 
+_WEIGHTED = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):(.*)", re.DOTALL)
+_ID = re.compile(r"id:(\d{1,18})")
+_CERTAINLY_PATHS = ("./", "../", "~/", "/") + ((".\\", "..\\", "~\\", "\\") if os.name == "nt" else ())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Term:
+    """A phrase (text), a picture (its path) or a picture of the library (its id), and how much it counts.
+
+    A negative weight takes away.
+    """
+
+    what: str | Path | int
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight) or self.weight == 0:
+            raise UsageError(f"a weight is a number above zero, not {self.weight:g}")
+
+    @property
+    def shown(self) -> str:
+        """The term for a message, without its sign."""
+        name = f'"{self.what}"' if isinstance(self.what, str) else f"id:{self.what}"
+        name = str(self.what) if isinstance(self.what, Path) else name
+        return name if abs(self.weight) == 1 else f"{abs(self.weight):g} × {name}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """Phrases and pictures that count the same; the result is what is like all of them together."""
+    """Terms that are added up, each as a vector of length 1 times its weight."""
 
-    phrases: tuple[str, ...] = ()
-    pictures: tuple[Path, ...] = ()
+    terms: tuple[Term, ...]
 
     def __post_init__(self) -> None:
-        if not self.phrases and not self.pictures:
+        if not self.terms:
             raise UsageError("nothing to search for: give words, a picture, or --like FILE (see 'clip search --help')")
 
     def __str__(self) -> str:
-        return " + ".join([*(f'"{phrase}"' for phrase in self.phrases), *(str(path) for path in self.pictures)])
+        signed = "".join(f" {'-' if term.weight < 0 else '+'} {term.shown}" for term in self.terms)
+        return signed.removeprefix(" + ").lstrip()
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The pictures of the library that it names."""
+        return tuple(dict.fromkeys(term.what for term in self.terms if isinstance(term.what, int)))
 
 
-def read_query(words: Sequence[str], like: Sequence[Path]) -> Query:
+def read_query(
+    words: Sequence[str], like: Sequence[Path], plus: Sequence[str] = (), minus: Sequence[str] = ()
+) -> Query:
     """The words of a command line as a query: all of them are one phrase, but a single one may name a picture.
 
-    It does where it is a file that is a picture. A name that ends like a picture's and is no file raises NotFoundError:
-    somebody mistyped it. Raises UsageError where there is nothing to look for.
+    It does where it is a file that is a picture, or `id:NUMBER`. A name that ends like a picture's and is no file
+    raises NotFoundError: somebody mistyped it. `plus` and `minus` are terms of the same kinds, with `WEIGHT:` before
+    them if need be. Raises UsageError where there is nothing to look for.
     """
     for path in like:
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder; --like takes a picture")
         if not os.path.exists(path):
             raise NotFoundError(f"no such file: {path}")
-    if len(words) == 1 and _names_a_picture(words[0]):
-        return Query(pictures=(Path(words[0]), *like))
     phrase = " ".join(" ".join(words).split())
-    return Query(phrases=(phrase,) if phrase else (), pictures=tuple(like))
+    terms = [Term(what=_meant(words[0] if len(words) == 1 else phrase, alone=len(words) == 1))] if phrase else []
+    terms += [Term(what=path) for path in like]
+    terms += [_weighted(text, "--plus", 1) for text in plus]
+    terms += [_weighted(text, "--minus", -1) for text in minus]
+    return Query(terms=tuple(terms))
+
+
+def read_picture(text: str) -> Term:
+    """`id:NUMBER`, or the path of a picture whatever it is called. Raises NotFoundError, UsageError for a folder."""
+    if match := _ID.fullmatch(text):
+        return Term(what=int(match[1]))
+    path = Path(text).expanduser()
+    if os.path.isdir(path):
+        raise UsageError(f"{text} is a folder; a picture is wanted")
+    if not os.path.exists(path):
+        raise NotFoundError(f"no such file: {text}")
+    return Term(what=path)
+
+
+def _weighted(text: str, option: str, sign: int) -> Term:
+    weight = 1.0
+    if match := _WEIGHTED.fullmatch(text):
+        weight, text = float(match[1]), match[2]
+        if not weight > 0:
+            raise UsageError(f"{option} {match[0]}: a weight is above zero; --minus takes away")
+    if not text.strip():
+        raise UsageError(f"{option} needs words, a picture, or id:NUMBER")
+    return Term(what=_meant(text, alone=True), weight=sign * weight)
+
+
+def _meant(text: str, *, alone: bool) -> str | Path | int:
+    """A picture's path or id where the text stands alone and names one, else the phrase."""
+    if alone:
+        if match := _ID.fullmatch(text):
+            return int(match[1])
+        if _names_a_picture(text):
+            return Path(text)
+    return " ".join(text.split())
 
 
 def _names_a_picture(word: str) -> bool:
@@ -57,37 +128,53 @@ def _names_a_picture(word: str) -> bool:
     from clipcli.photos.scan import looks_like_picture
 
     path = os.fsencode(os.path.expanduser(word))
+    suffixed = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
     if os.path.isfile(path):
-        return looks_like_picture(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
-    if os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
-        raise NotFoundError(f"no such file: {word}")
+        return suffixed or word.startswith(_CERTAINLY_PATHS) or looks_like_picture(path)
+    if suffixed or word.startswith(_CERTAINLY_PATHS):
+        raise UsageError(f"{word} is a folder") if os.path.isdir(path) else NotFoundError(f"no such file: {word}")
     return False
 
 
-def query_vector(model: Model, query: Query) -> NDArray[np.float32]:
-    """The normalised sum of the embeddings of everything in the query (D,), so that scores against it are cosines.
+def query_vector(
+    model: Model, query: Query, stored: Mapping[int, NDArray[np.float32]] | None = None
+) -> NDArray[np.float32]:
+    """The normalised weighted sum of the embeddings of all terms (D,), so that scores against it are cosines.
 
-    Raises InputError for a picture that cannot be read, UsageError where the parts cancel out.
+    `stored` has the unit vectors of the pictures the query names by id. Raises InputError for a picture that cannot be
+    read, UsageError where the terms cancel out.
     """
     import numpy as np
 
+    phrases = [term for term in query.terms if isinstance(term.what, str)]
+    pictures = {term: term.what for term in query.terms if isinstance(term.what, Path)}
+    rows: dict[Term, NDArray[np.float32]] = {}
+    if phrases:
+        rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
+    if pictures:
+        pixels = np.stack([_pixels(model, path) for path in pictures.values()])  # (B, 3, H, W)
+        rows.update(zip(pictures, model.encode_images(pixels), strict=True))
+    rows.update({term: (stored or {})[term.what] for term in query.terms if isinstance(term.what, int)})
+    total = np.sum([term.weight * _unit(rows[term]) for term in query.terms], axis=0)  # (D,)
+    length = float(np.linalg.norm(total))
+    if length < 1e-6 * sum(abs(term.weight) for term in query.terms):
+        raise UsageError(f"{query}: these mean the opposite of each other and add up to nothing")
+    return np.asarray(total / length, dtype=np.float32)
+
+
+def _unit(row: NDArray[np.float32]) -> NDArray[np.float64]:
+    import numpy as np
+
+    wide = np.asarray(row, dtype=np.float64)
+    return wide / np.linalg.norm(wide)
+
+
+def _pixels(model: Model, path: Path) -> NDArray[np.float32]:
     from clipcli.bundle.preprocess import to_pixels
     from clipcli.photos.decode import open_image
 
-    parts = []
-    if query.phrases:
-        parts.append(model.encode_texts(query.phrases))
-    if query.pictures:
-        pixels = []
-        for path in query.pictures:
-            try:
-                image = open_image(path.expanduser(), hint=model.spec.preprocess.image_size)
-            except ImageError as error:
-                raise InputError(f"{path} cannot be read: {error}") from error
-            pixels.append(to_pixels(image, model.spec.preprocess))
-        parts.append(model.encode_images(np.stack(pixels)))
-    total = np.concatenate(parts).astype(np.float64).sum(axis=0)  # (D,)
-    length = float(np.linalg.norm(total))
-    if length < 1e-6:
-        raise UsageError(f"{query}: these mean the opposite of each other and add up to nothing")
-    return np.asarray(total / length, dtype=np.float32)
+    try:
+        image = open_image(path.expanduser(), hint=model.spec.preprocess.image_size)
+    except ImageError as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return to_pixels(image, model.spec.preprocess)

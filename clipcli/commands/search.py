@@ -1,14 +1,23 @@
-"""`clip search`: the pictures of the library that are nearest to words, to a picture, or to both."""
+"""`clip search`: the pictures of the library that are nearest to words, to pictures, or to sums and differences."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from clipcli.commands.filter_options import (
+    CameraOption,
+    FormatIsOption,
+    InOption,
+    MinSizeOption,
+    NearOption,
+    SinceOption,
+    TagOption,
+    UntilOption,
+    WhereOption,
+)
 from clipcli.commands.options import (
     Device,
     DeviceOption,
@@ -19,17 +28,17 @@ from clipcli.commands.options import (
     Precision,
     PrecisionOption,
 )
-
-if TYPE_CHECKING:
-    from clipcli.library.search import Hit
-
-FIELDS = ("rank", "score", "path", "path_b64", "image_id", "model")
+from clipcli.commands.results import CountOption, FactsOption, MinSigmaOption, ThresholdOption
 
 
 def search(
     query: Annotated[
         list[str] | None,
-        typer.Argument(metavar="QUERY", help="Words, quoted or not; or the path of a picture.", show_default=False),
+        typer.Argument(
+            metavar="QUERY",
+            help="Words, quoted or not; or the path of a picture; or id:NUMBER, a picture of the library.",
+            show_default=False,
+        ),
     ] = None,
     like: Annotated[
         list[Path] | None,
@@ -40,90 +49,76 @@ def search(
             show_default=False,
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="Show the N best; 0 shows all.")] = 10,
-    threshold: Annotated[
-        float | None,
+    plus: Annotated[
+        list[str] | None,
         typer.Option(
-            "--threshold",
-            metavar="COSINE",
-            min=-1,
-            max=1,
-            help="Show only scores at or above this.",
+            "--plus",
+            metavar="[W:]TERM",
+            help="Something to add: words, the path of a picture (./pool.jpg), or id:NUMBER; W is how much it counts.",
             show_default=False,
         ),
     ] = None,
+    minus: Annotated[
+        list[str] | None,
+        typer.Option("--minus", metavar="[W:]TERM", help="Something to take away.", show_default=False),
+    ] = None,
+    k: CountOption = 10,
+    threshold: ThresholdOption = None,
+    min_sigma: MinSigmaOption = None,
+    folder: InOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    camera: CameraOption = None,
+    near: NearOption = None,
+    tag: TagOption = None,
+    format_is: FormatIsOption = None,
+    min_size: MinSizeOption = None,
+    where: WhereOption = None,
     db: LibraryOption = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
+    facts: FactsOption = False,
     format: FormatOption = None,
     print0: NullOption = False,
 ) -> None:
     """Find pictures by words, by a picture, or by both.
 
     The score is a cosine: how near a picture is to what was asked for. What counts as near differs from model to
-    model, so compare scores with each other.
+    model, so compare scores with each other. Filters choose among the pictures before any is scored; all that are given
+    have to hold.
 
     \b
       clip search red motorcycle
       clip search holiday/boat.jpg
       clip search --like bike.jpg at night
+      clip search golden retriever --plus 2:./pool.jpg --minus grass
+      clip search a lake --since 2021-07 --until 2021-08 --near 46.2,6.15,50
       clip search receipt -k 100 -0 | xargs -0 ls -l
     """
-    from clipcli.commands.opening import model_and_device, open_library, open_model_of
-    from clipcli.commands.query import query_vector, read_query
-    from clipcli.library.search import nearest
-    from clipcli.render.notes import aside, counted, say
-    from clipcli.render.records import choose_format, write_records
-    from clipcli.render.text import short_path
+    from clipcli.commands.filter_options import read_filters
+    from clipcli.commands.query import read_query
+    from clipcli.commands.results import Asked, look_up, show
+    from clipcli.render.records import choose_format
 
     written = choose_format(format, print0=print0)
-    asked = read_query(query or [], like or [])
-    hits: list[Hit] = []
-    nothing = "nothing found" if threshold is None else f"no picture scores {threshold:g} or more"
-    with open_library(db) as library:
-        chosen = open_model_of(library, model, device=device, precision=precision)
-        if chosen is None:
-            nothing = f"the library {library.path} is empty; 'clip embed FOLDER' fills it"
-        else:
-            hits = nearest(
-                library,
-                query_vector(chosen.model, asked),
-                identity=chosen.model.identity,
-                precision=chosen.stored_precision,
-                k=k or None,
-                threshold=threshold,
-            )
-    if written == "table":
-        write_hits(hits)
-        if chosen is not None:
-            found = f"{len(hits):,} of {counted(chosen.pictures, 'picture')}"
-            aside(f"{found} in {short_path(os.fsencode(library.path))}, by {model_and_device(chosen.model)}")
-    else:
-        write_records([as_record(hit) for hit in hits], format=written, fields=FIELDS, print0=print0)
-    if not hits:
-        say(nothing)
-
-
-def as_record(hit: Hit) -> dict[str, object]:
-    """A result as scripts get it; scores to six digits, which is more than float32 embeddings tell apart."""
-    return {
-        "rank": hit.rank,
-        "score": round(hit.score, 6),
-        "path": hit.path,
-        "image_id": hit.image_id,
-        "model": hit.model,
-    }
-
-
-def write_hits(hits: Sequence[Hit]) -> None:
-    """Results as a table; nothing at all for none."""
-    from clipcli.render.tables import Column, PathCell, write_table
-
-    columns = [
-        Column(title="", right=True, style="dim"),
-        Column(title="score", right=True, style="green"),
-        Column(title="picture", wide=True),
-    ]
-    if hits:
-        write_table(columns, [[str(hit.rank), f"{hit.score:.3f}", PathCell(path=hit.path)] for hit in hits])
+    asked = Asked(
+        query=read_query(query or [], like or [], plus or [], minus or []),
+        k=k,
+        threshold=threshold,
+        min_sigma=min_sigma,
+        filters=read_filters(
+            folders=folder,
+            since=since,
+            until=until,
+            cameras=camera,
+            near=near,
+            tags=tag,
+            formats=format_is,
+            min_size=min_size,
+            where=where,
+        ),
+        facts=facts,
+    )
+    found = look_up(asked, db, model, device=device, precision=precision)
+    show(found, written=written, print0=print0, facts=facts)

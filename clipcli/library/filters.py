@@ -15,7 +15,7 @@ from clipcli.library.moments import Span, taken_before, taken_from
 from clipcli.library.roots import read_roots
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, range_below, to_stored
-from clipcli.library.where import check_expression, only_reading
+from clipcli.library.where import ids_where
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,13 +129,11 @@ def chosen_ids(library: Library, filters: Filters) -> NDArray[np.int64]:
     with library.read() as connection:
         if filters.around is not None:
             connection.create_function("clip_distance_km", 4, distance_km, deterministic=True)
-        select = f"SELECT images.id FROM images WHERE {text} ORDER BY images.id"
+        rows = connection.execute(f"SELECT id FROM images WHERE {text} ORDER BY id", values).fetchall()
+        ids = np.array([row[0] for row in rows], dtype=np.int64)
         if filters.where is None:
-            rows = connection.execute(select, values).fetchall()
-        else:
-            with only_reading(connection):
-                rows = connection.execute(select, values).fetchall()
-    return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+            return ids
+        return np.intersect1d(ids, np.array(ids_where(library, filters.where), dtype=np.int64), assume_unique=True)
 
 
 def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
@@ -173,9 +171,6 @@ def _conditions(library: Library, filters: Filters) -> Iterable[Condition]:
             "images.latitude BETWEEN ? AND ? AND clip_distance_km(images.latitude, images.longitude, ?, ?) <= ?",
             [place.latitude - band, place.latitude + band, place.latitude, place.longitude, place.km],
         )
-    if filters.where is not None:
-        check_expression(library, filters.where)
-        yield f"images.id IN (SELECT id FROM pictures WHERE ({filters.where}\n))", []
 
 
 def _one_of(column: str, values: Iterable[str]) -> Condition:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from clipcli.errors import UsageError
 from clipcli.library.store import Library
 
-__all__ = ["check_expression", "only_reading"]
+__all__ = ["ids_where", "only_reading"]
 
 # Everything else (writing, attaching, pragmas, recursion without an end) is refused by SQLite's compiler.
 _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION))
@@ -43,15 +43,16 @@ def only_reading(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("PRAGMA query_only = 0")
 
 
-def check_expression(library: Library, expression: str) -> None:
-    """Raise UsageError unless this is one expression over the columns of `pictures` that only reads.
+def ids_where(library: Library, expression: str) -> list[int]:
+    """The pictures for which an expression over the columns of `pictures` holds. Raises UsageError unless it is one.
 
     It is compiled inside two pairs of brackets and inside three: text that closes its brackets and goes on with
     something else (`1)) UNION SELECT ((2`) fits one of them at most. No values are bound, so `?` is refused.
     """
     with library.read() as connection, only_reading(connection):
-        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE (({expression}\n))", ()).fetchall()
-        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE ((({expression}\n)))", ()).fetchall()
+        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE ((({expression}\n)))").fetchall()
+        rows = connection.execute(f"SELECT id FROM pictures WHERE (({expression}\n))").fetchall()
+    return [row[0] for row in rows]
 
 
 def _permission(

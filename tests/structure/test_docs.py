@@ -74,10 +74,11 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import checking, classify, export, library, models, search
+    from clipcli.commands import checking, classify, export, library, models, results
 
     written = {
-        "search": search.FIELDS,
+        "search": results.FIELDS,
+        "search --facts": results.FIELDS + results.FACT_FIELDS,
         "classify": classify.FIELDS,
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,

@@ -1,0 +1,193 @@
+"""What `clip search` and `clip similar` have in common: from a query to results, however they are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clipcli.commands.query import Query
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from clipcli.commands.opening import Chosen
+    from clipcli.library.filters import Filters
+    from clipcli.library.search import Answer, Hit
+    from clipcli.library.store import Library
+
+FIELDS = ("rank", "score", "path", "path_b64", "image_id", "model")
+FACT_FIELDS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
+
+Facts = Mapping[int, Mapping[str, object]]  # by image id
+
+CountOption = Annotated[int, typer.Option("-k", metavar="N", min=0, help="Show the N best; 0 shows all.")]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="COSINE",
+        min=-1,
+        max=1,
+        help="Show only scores at or above this.",
+        show_default=False,
+    ),
+]
+MinSigmaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-sigma",
+        metavar="N",
+        help="Show only scores N standard deviations above the mean of the whole library's for this query; 3 or 4 asks "
+        "for what stands out. Nothing at all can be the answer.",
+        show_default=False,
+    ),
+]
+FactsOption = Annotated[
+    bool, typer.Option("--facts", help="Show size, format, date, camera and place of each picture as well.")
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A query, and which of its results are wanted. `k` 0 means all; `leave_out` leaves out what was asked with."""
+
+    query: Query
+    k: int = 10
+    threshold: float | None = None
+    min_sigma: float | None = None
+    filters: Filters | None = None
+    leave_out: bool = False
+    facts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_sigma is not None and not 0 < self.min_sigma < float("inf"):
+            raise UsageError(f"--min-sigma is a number above zero, not {self.min_sigma:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none."""
+
+    hits: Sequence[Hit]
+    facts: Facts = field(default_factory=dict)
+    remark: str = ""
+    nothing: str = ""
+
+
+def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, precision: str) -> Found:
+    """Ask the library. Raises what opening it and its model does, and what the query and the filters do."""
+    from clipcli.commands.opening import open_library, open_model_of
+
+    with open_library(db) as library:
+        chosen = open_model_of(library, model, device=device, precision=precision)
+        if chosen is None:
+            return Found(hits=[], nothing=f"the library {library.path} is empty; 'clip embed FOLDER' fills it")
+        with library.read():  # one state, so that what is found and what is said about it go together
+            return _answer(asked, library, chosen)
+
+
+def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
+    from clipcli.commands.query import query_vector
+    from clipcli.library.pictures import facts_of, image_at, vector_of
+    from clipcli.library.search import find
+
+    here = {"identity": chosen.model.identity, "precision": chosen.stored_precision}
+    itself: set[int] = set()
+    if asked.leave_out:
+        paths = [os.fsencode(term.what) for term in asked.query.terms if isinstance(term.what, Path)]
+        known = (image_at(library, path) for path in paths)
+        itself = {*asked.query.ids, *(number for number in known if number is not None)}
+    answer = find(
+        library,
+        query_vector(chosen.model, asked.query, {each: vector_of(library, each, **here) for each in asked.query.ids}),
+        **here,
+        k=asked.k or None,
+        threshold=asked.threshold,
+        min_sigma=asked.min_sigma,
+        filters=asked.filters,
+        leave_out=itself,
+    )
+    return Found(
+        hits=answer.hits,
+        facts=facts_of(library, [hit.image_id for hit in answer.hits]) if asked.facts else {},
+        remark=_remark(answer, library, chosen),
+        nothing=_why_nothing(asked, answer),
+    )
+
+
+def _remark(answer: Answer, library: Library, chosen: Chosen) -> str:
+    from clipcli.commands.opening import model_and_device
+    from clipcli.render.notes import counted
+    from clipcli.render.text import short_path
+
+    found = f"{len(answer.hits):,} of {counted(answer.searched, 'picture')}"
+    if answer.considered < answer.searched:
+        found += f" ({answer.considered:,} looked at)"
+    return f"{found} in {short_path(os.fsencode(library.path))}, by {model_and_device(chosen.model)}"
+
+
+def _why_nothing(asked: Asked, answer: Answer) -> str:
+    from clipcli.render.notes import counted
+
+    if not answer.considered:
+        return f"none of {counted(answer.searched, 'picture')} passes the filters" if asked.filters else "nothing found"
+    if asked.threshold is not None and answer.best is not None and answer.best < asked.threshold:
+        return f"no picture scores {asked.threshold:g} or more"
+    if asked.min_sigma is not None and answer.best_sigma is not None:
+        return (
+            f"nothing like that here: the best picture is {answer.best_sigma:.1f} standard deviations above the mean, "
+            f"not {asked.min_sigma:g}"
+        )
+    return "nothing found"
+
+
+def show(found: Found, *, written: str, print0: bool, facts: bool) -> None:
+    """Write the results to stdout, and to stderr what there is to say about them."""
+    from clipcli.render.notes import aside, say
+    from clipcli.render.records import write_records
+
+    if written == "table":
+        write_hits(found.hits, found.facts if facts else None)
+        if found.remark:
+            aside(found.remark)
+    else:
+        records = [as_record(hit) | dict(found.facts.get(hit.image_id, {})) for hit in found.hits]
+        write_records(records, format=written, fields=FIELDS + FACT_FIELDS if facts else FIELDS, print0=print0)
+    if not found.hits:
+        say(found.nothing)
+
+
+def as_record(hit: Hit) -> dict[str, object]:
+    """A result as scripts get it; scores to six digits, which is more than float32 embeddings tell apart."""
+    return {
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "path": hit.path,
+        "image_id": hit.image_id,
+        "model": hit.model,
+    }
+
+
+def write_hits(hits: Sequence[Hit], facts: Facts | None = None) -> None:
+    """Results as a table; nothing at all for none."""
+    from clipcli.render.tables import Cell, Column, PathCell, write_table
+
+    columns = [
+        Column(title="", right=True, style="dim"),
+        Column(title="score", right=True, style="green"),
+        *([Column(title="size"), Column(title="taken"), Column(title="camera")] if facts is not None else []),
+        Column(title="picture", wide=True),
+    ]
+    rows: list[list[Cell]] = []
+    for hit in hits:
+        row: list[Cell] = [str(hit.rank), f"{hit.score:.3f}"]
+        if facts is not None:
+            known = facts.get(hit.image_id, {})
+            row += [f"{known['width']}×{known['height']}", str(known["taken_at"] or ""), str(known["camera"] or "")]
+        rows.append([*row, PathCell(path=hit.path)])
+    if rows:
+        write_table(columns, rows)

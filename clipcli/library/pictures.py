@@ -1,0 +1,73 @@
+"""Single pictures of the library, by id or by path: their vectors, and what is known about them.
+
+Shapes: D embedding.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcli.errors import LibraryDamagedError, NotFoundError
+from clipcli.library.models import find_stored
+from clipcli.library.roots import read_roots
+from clipcli.library.sqlite_errors import shown
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, to_stored
+
+__all__ = ["FACTS", "facts_of", "image_at", "vector_of"]
+
+FACTS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
+_IDS_AT_ONCE = 500
+
+
+def vector_of(library: Library, image_id: int, *, identity: str, precision: str | None = None) -> NDArray[np.float32]:
+    """The unit vector (D,) the library has of a picture. Raises NotFoundError where it has none of that model,
+    LibraryDamagedError for one that is no direction.
+    """
+    with library.read() as connection:
+        if connection.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)).fetchone() is None:
+            raise NotFoundError(f"the library has no picture with the id {image_id}")
+        model = find_stored(library, identity=identity, precision=precision)
+        row = connection.execute(
+            "SELECT vector FROM embeddings WHERE image_id = ? AND model_id = ?", (image_id, model.id)
+        ).fetchone()
+    if row is None or len(row[0]) != 4 * model.dimension:
+        raise NotFoundError(f"the picture with the id {image_id} has no embedding by the model {model.name}")
+    vector = np.frombuffer(row[0], dtype="<f4")
+    if not np.isfinite(vector).all() or not vector.any():
+        raise LibraryDamagedError(f"the library {shown(library.path)} is damaged (the vector of image {image_id})")
+    return vector
+
+
+def image_at(library: Library, path: bytes) -> int | None:
+    """The id of the picture at a path; links in the folders above it are seen through, as when it was indexed."""
+    folder, name = os.path.split(os.path.abspath(path))
+    full = os.path.join(os.path.realpath(folder), name)
+    with library.read() as connection:
+        for root in read_roots(library):
+            above = absolute(root.path, b"x")[:-1]
+            if full.startswith(above):
+                row = connection.execute(
+                    "SELECT id FROM images WHERE root_id = ? AND path = ?", (root.id, to_stored(full[len(above) :]))
+                ).fetchone()
+                if row is not None:
+                    return int(row[0])
+    return None
+
+
+def facts_of(library: Library, image_ids: Sequence[int]) -> dict[int, dict[str, object]]:
+    """`FACTS` of each picture that is in the library, by its id; None for what is not known."""
+    found: dict[int, dict[str, object]] = {}
+    with library.read() as connection:
+        for start in range(0, len(image_ids), _IDS_AT_ONCE):
+            part = image_ids[start : start + _IDS_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            for image_id, *facts in connection.execute(
+                f"SELECT id, {', '.join(FACTS)} FROM images WHERE id IN ({marks})", part
+            ):
+                found[image_id] = dict(zip(FACTS, facts, strict=True))
+    return found

@@ -62,3 +62,8 @@ def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
     os.symlink(trained / "models" / "seed-model", folder / "seed-model")
     monkeypatch.setenv("CLIP_MODELS", str(folder))
     return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "data", 26)  # 24 to train on: three steps of 8 an epoch

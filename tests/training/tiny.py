@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from clipcli.bundle.spec import Preprocess
+from trainer.checkpoints import read_checkpoint
 from trainer.config import ArchConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.data import DataSummary
 from trainer.options import TrainOptions
@@ -114,3 +118,24 @@ class Told:
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         self.epochs.append(metrics)
+
+
+def stop_at(*steps: int, signum: int = signal.SIGINT) -> Told:
+    return Told(lambda step: signal.raise_signal(signum) if step in steps else None)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Nested containers with bit-for-bit equal tensors."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def state(run: Path) -> dict[str, Any]:
+    found = read_checkpoint(run)
+    assert found is not None
+    return found

@@ -27,6 +27,7 @@ SHOW = "Look around"
 ENTRIES: tuple[Entry, ...] = (
     Entry(name="embed", summary="Index folders of pictures into a library.", section=EVERYDAY),
     Entry(name="search", summary="Find pictures by words, by a picture, or by both.", section=EVERYDAY),
+    Entry(name="similar", summary="Find pictures that look like another one.", section=EVERYDAY),
     Entry(name="classify", summary="Sort pictures by labels of your own.", section=EVERYDAY),
     Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),

@@ -6,12 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from clipcli.commands.query import Query
-from clipcli.errors import UsageError
+from clipcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from clipcli.commands.opening import Chosen
@@ -24,31 +22,17 @@ FACT_FIELDS = ("width", "height", "format", "taken_at", "camera", "lens", "latit
 
 Facts = Mapping[int, Mapping[str, object]]  # by image id
 
-CountOption = Annotated[int, typer.Option("-k", metavar="N", min=0, help="Show the N best; 0 shows all.")]
-ThresholdOption = Annotated[
-    float | None,
-    typer.Option(
-        "--threshold",
-        metavar="COSINE",
-        min=-1,
-        max=1,
-        help="Show only scores at or above this.",
-        show_default=False,
-    ),
-]
-MinSigmaOption = Annotated[
-    float | None,
-    typer.Option(
-        "--min-sigma",
-        metavar="N",
-        help="Show only scores N standard deviations above the mean of the whole library's for this query; 3 or 4 asks "
-        "for what stands out. Nothing at all can be the answer.",
-        show_default=False,
-    ),
-]
-FactsOption = Annotated[
-    bool, typer.Option("--facts", help="Show size, format, date, camera and place of each picture as well.")
-]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What is to become of the results."""
+
+    written: str
+    print0: bool = False
+    facts: bool = False
+    copy_to: Path | None = None
+    link_to: Path | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,20 +129,67 @@ def _why_nothing(asked: Asked, answer: Answer) -> str:
     return "nothing found"
 
 
-def show(found: Found, *, written: str, print0: bool, facts: bool) -> None:
-    """Write the results to stdout, and to stderr what there is to say about them."""
+def show(found: Found, output: Output) -> None:
+    """Write the results to stdout, hand the pictures on, and say on stderr what there is to say.
+
+    Raises InputError where pictures could not be copied or linked because they are gone.
+    """
     from clipcli.render.notes import aside, say
     from clipcli.render.records import write_records
 
-    if written == "table":
-        write_hits(found.hits, found.facts if facts else None)
+    viewer = _viewer() if output.open else None
+    if output.written == "table":
+        write_hits(found.hits, found.facts if output.facts else None)
         if found.remark:
             aside(found.remark)
     else:
         records = [as_record(hit) | dict(found.facts.get(hit.image_id, {})) for hit in found.hits]
-        write_records(records, format=written, fields=FIELDS + FACT_FIELDS if facts else FIELDS, print0=print0)
+        fields = FIELDS + FACT_FIELDS if output.facts else FIELDS
+        write_records(records, format=output.written, fields=fields, print0=output.print0)
     if not found.hits:
         say(found.nothing)
+        return
+    paths = [hit.path for hit in found.hits]
+    if output.open:
+        _open(paths, viewer)
+    _hand_on(paths, output)
+
+
+def _viewer() -> str | None:
+    from clipcli.render.viewer import find_viewer
+
+    return find_viewer()
+
+
+def _open(paths: Sequence[bytes], viewer: str | None) -> None:
+    from clipcli.render.notes import say
+    from clipcli.render.viewer import open_pictures
+
+    opened = open_pictures(paths, viewer)
+    if opened < len(paths):
+        say(f"opened the first {opened} of {len(paths):,} pictures")
+
+
+def _hand_on(paths: Sequence[bytes], output: Output) -> None:
+    from clipcli.photos.copies import copy_to, link_to
+    from clipcli.render.notes import counted, say
+    from clipcli.render.text import short_path
+
+    failed = 0
+    for folder, place, done in ((output.copy_to, copy_to, "copied"), (output.link_to, link_to, "linked")):
+        if folder is None:
+            continue
+        target = os.path.abspath(os.fsencode(folder.expanduser()))
+        placed = place(paths, target)
+        for path, reason in placed.failed:
+            say(f"skipped {short_path(path)}: {reason}")
+        more = [f"{placed.renamed:,} under another name"] if placed.renamed else []
+        more += [f"{placed.already:,} there already"] if placed.already else []
+        told = f" ({', '.join(more)})" if more else ""
+        say(f"{done} {counted(placed.done, 'picture')} to {short_path(target)}{told}")
+        failed = max(failed, len(placed.failed))
+    if failed:
+        raise InputError(f"{failed:,} of {counted(len(paths), 'picture')} could not be read")
 
 
 def as_record(hit: Hit) -> dict[str, object]:

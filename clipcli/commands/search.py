@@ -28,7 +28,15 @@ from clipcli.commands.options import (
     Precision,
     PrecisionOption,
 )
-from clipcli.commands.results import CountOption, FactsOption, MinSigmaOption, ThresholdOption
+from clipcli.commands.result_options import (
+    CopyToOption,
+    CountOption,
+    FactsOption,
+    LinkToOption,
+    MinSigmaOption,
+    OpenOption,
+    ThresholdOption,
+)
 
 
 def search(
@@ -79,6 +87,9 @@ def search(
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
     facts: FactsOption = False,
+    copy_to: CopyToOption = None,
+    link_to: LinkToOption = None,
+    show_them: OpenOption = False,
     format: FormatOption = None,
     print0: NullOption = False,
 ) -> None:
@@ -94,14 +105,22 @@ def search(
       clip search --like bike.jpg at night
       clip search golden retriever --plus 2:./pool.jpg --minus grass
       clip search a lake --since 2021-07 --until 2021-08 --near 46.2,6.15,50
+      clip search receipt -k 100 --min-sigma 3 --copy-to receipts
       clip search receipt -k 100 -0 | xargs -0 ls -l
     """
     from clipcli.commands.filter_options import read_filters
     from clipcli.commands.query import read_query
-    from clipcli.commands.results import Asked, look_up, show
+    from clipcli.commands.results import Asked, Output, look_up, show
     from clipcli.render.records import choose_format
 
-    written = choose_format(format, print0=print0)
+    output = Output(
+        written=choose_format(format, print0=print0),
+        print0=print0,
+        facts=facts,
+        copy_to=copy_to,
+        link_to=link_to,
+        open=show_them,
+    )
     asked = Asked(
         query=read_query(query or [], like or [], plus or [], minus or []),
         k=k,
@@ -120,5 +139,4 @@ def search(
         ),
         facts=facts,
     )
-    found = look_up(asked, db, model, device=device, precision=precision)
-    show(found, written=written, print0=print0, facts=facts)
+    show(look_up(asked, db, model, device=device, precision=precision), output)

@@ -77,8 +77,8 @@ def test_records_are_those_the_commands_write() -> None:
     from clipcli.commands import checking, classify, export, library, models, results
 
     written = {
-        "search": results.FIELDS,
-        "search --facts": results.FIELDS + results.FACT_FIELDS,
+        "search`, `similar": results.FIELDS,
+        "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
         "classify": classify.FIELDS,
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,

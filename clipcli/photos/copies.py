@@ -1,0 +1,141 @@
+"""Copies of pictures, or links to them, in a folder of their own; nothing that is there already is ever replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import filecmp
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from clipcli.errors import ClipError, NoSpaceError, UsageError
+
+__all__ = ["Placed", "copy_to", "link_to"]
+
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(kw_only=True, slots=True)
+class Placed:
+    """How many were put into the folder, how many of them under another name, and how many it had already.
+
+    `failed` are those that could not be read, with the reason.
+    """
+
+    done: int = 0
+    renamed: int = 0
+    already: int = 0
+    failed: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+def copy_to(paths: Sequence[bytes], folder: bytes) -> Placed:
+    """Copy files into the folder, with their times. Each copy appears whole, under the first free name.
+
+    A file that is there with the same content under one of the names tried is not copied again. Makes the folder where
+    there is none. Raises UsageError where it is no folder, NoSpaceError, ClipError where it cannot be written.
+    """
+    return _place(paths, folder, _copy, _same_content)
+
+
+def link_to(paths: Sequence[bytes], folder: bytes) -> Placed:
+    """As `copy_to`, with symbolic links to the absolute paths."""
+    return _place(paths, folder, os.symlink, _is_link_to)
+
+
+def _place(
+    paths: Sequence[bytes], folder: bytes, put: Callable[[bytes, bytes], None], same: Callable[[bytes, bytes], bool]
+) -> Placed:
+    """`put(source, target)` raises FileExistsError rather than replace a target."""
+    where = os.fsdecode(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{where} is no folder") from None
+    except OSError as error:
+        raise _unwritable(error, where) from error
+    placed = Placed()
+    for source in paths:
+        try:
+            with open(source, "rb"):  # what goes wrong from here on is the folder's fault
+                pass
+        except OSError as error:
+            placed.failed.append((source, error.strerror or str(error)))
+            continue
+        try:
+            _place_one(os.path.abspath(source), folder, put, same, placed)
+        except OSError as error:
+            raise _unwritable(error, where) from error
+    return placed
+
+
+def _place_one(
+    source: bytes,
+    folder: bytes,
+    put: Callable[[bytes, bytes], None],
+    same: Callable[[bytes, bytes], bool],
+    placed: Placed,
+) -> None:
+    for number, name in enumerate(_names(os.path.basename(source))):
+        target = os.path.join(folder, name)
+        if os.path.lexists(target):
+            if same(source, target):
+                placed.already += 1
+                return
+            continue
+        try:
+            put(source, target)
+        except FileExistsError:  # somebody was quicker
+            continue
+        placed.done += 1
+        placed.renamed += number > 0
+        return
+
+
+def _names(name: bytes) -> Iterator[bytes]:
+    """`boat.jpg`, `boat-2.jpg`, `boat-3.jpg`, …"""
+    yield name
+    stem, suffix = os.path.splitext(name)
+    for number in count(2):
+        yield b"%s-%d%s" % (stem, number, suffix)
+
+
+def _copy(source: bytes, target: bytes) -> None:
+    handle, partial = tempfile.mkstemp(dir=os.path.dirname(target), prefix=b".copying-")
+    try:
+        with os.fdopen(handle, "wb") as copy, open(source, "rb") as original:
+            shutil.copyfileobj(original, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+        with contextlib.suppress(OSError):  # a file system without times or modes
+            shutil.copystat(source, partial)
+        try:
+            os.link(partial, target)  # unlike a rename, never takes the place of a file
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links: hold the name, then fill it
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            os.replace(partial, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+
+
+def _same_content(source: bytes, target: bytes) -> bool:
+    try:
+        return os.path.isfile(target) and filecmp.cmp(source, target, shallow=False)
+    except OSError:
+        return False
+
+
+def _is_link_to(source: bytes, target: bytes) -> bool:
+    return os.path.islink(target) and os.readlink(target) == source
+
+
+def _unwritable(error: OSError, where: str) -> Exception:
+    if error.errno in _OUT_OF_SPACE:
+        return NoSpaceError(f"no space left in {where}; what was put there before is whole")
+    return ClipError(f"{where} cannot be written: {error.strerror or error}")

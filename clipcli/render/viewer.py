@@ -1,0 +1,48 @@
+"""Pictures in the program that the person's desktop has for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from clipcli.errors import UsageError
+
+__all__ = ["MOST_OPENED", "find_viewer", "open_pictures"]
+
+MOST_OPENED = 20  # windows
+
+
+def find_viewer() -> str | None:
+    """The program that opens files on this desktop; None on Windows, which does it itself. Raises UsageError."""
+    if sys.platform == "win32":
+        return None
+    name = "open" if sys.platform == "darwin" else "xdg-open"
+    found = shutil.which(name)
+    if found is None:
+        raise UsageError(f"--open needs {name}, which is not installed")
+    return found
+
+
+def open_pictures(paths: Sequence[bytes], viewer: str | None) -> int:
+    """Open the first `MOST_OPENED`, without waiting for their windows to close; how many those were."""
+    opened = paths[:MOST_OPENED]
+    if sys.platform == "win32":
+        for path in opened:
+            os.startfile(os.fsdecode(path))
+        return len(opened)
+    assert viewer is not None
+    # macOS takes all at once and shows them in one window; the desktops' xdg-open takes one file.
+    groups = [opened] if sys.platform == "darwin" else [[path] for path in opened]
+    for group in filter(None, groups):
+        started = subprocess.Popen(
+            [os.fsencode(viewer), *group],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        started.returncode = 0  # nobody waits for it, and Python need not complain that nobody does
+    return len(opened)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipcli.commands import keeping
 from clipcli.commands.checking import check
 from clipcli.commands.options import Format, FormatOption, LibraryOption, NullOption
 
@@ -131,6 +132,10 @@ def skipped(
 
 
 app.command("check")(check)
+app.command("relocate")(keeping.relocate)
+app.command("forget")(keeping.forget)
+app.command("vacuum")(keeping.vacuum)
+app.command("backup")(keeping.backup)
 
 
 def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:
@@ -164,6 +169,7 @@ _HEADINGS = {"root": "Folders", "model": "Models", "format": "Formats", "year": 
 
 def _write_stats(counts: LibraryCounts, path: bytes) -> None:
     from clipcli.render.tables import Column, PathCell, write_heading, write_link, write_table
+    from clipcli.render.text import readable_size
 
     records = stats_records(counts, path)
     write_link("Library ", path)
@@ -173,7 +179,7 @@ def _write_stats(counts: LibraryCounts, path: bytes) -> None:
         rows: list[list[Cell]] = [
             [
                 f"{one['count']:,}",
-                "" if one["bytes"] is None else size(one["bytes"]),
+                "" if one["bytes"] is None else readable_size(one["bytes"]),
                 PathCell(path=one["path"]) if section == "root" else one["name"],
             ]
             for one in chosen
@@ -186,11 +192,3 @@ def _write_stats(counts: LibraryCounts, path: bytes) -> None:
         if chosen:
             write_heading(heading)
             table(section, section, chosen)
-
-
-def size(count: int) -> str:
-    """Bytes for a person."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= limit:
-            return f"{count / limit:.1f} {unit}"
-    return f"{count} B"

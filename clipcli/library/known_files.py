@@ -11,7 +11,7 @@ from clipcli.library.store import Library
 from clipcli.library.stored_paths import range_below, to_stored
 from clipcli.photos.raw import NEEDS_RAW, can_read_raw
 
-__all__ = ["KnownImage", "KnownSkip", "digests_of", "known_images", "known_skips"]
+__all__ = ["KnownImage", "KnownSkip", "digests_of", "known_images", "known_skips", "place_condition"]
 
 _IDS_AT_ONCE = 500
 
@@ -57,7 +57,7 @@ def known_images(
     file: bytes | None = None,
 ) -> dict[str | bytes, KnownImage]:
     """By stored path: all below `folder` (empty: of the whole root), or the one `file`."""
-    where, values = _place("images.path", folder, file)
+    where, values = place_condition("images.path", folder, file)
     rows = connection.execute(
         "SELECT images.path, images.id, images.size, images.mtime_ns, "
         "coalesce(embeddings.digest = images.digest AND NOT images.stale, 0) FROM images "
@@ -74,7 +74,7 @@ def known_skips(
     connection: sqlite3.Connection, root_id: int, *, folder: bytes | None, file: bytes | None = None
 ) -> dict[str | bytes, KnownSkip]:
     """As `known_images`, for what could not be read."""
-    where, values = _place("path", folder, file)
+    where, values = place_condition("path", folder, file)
     rows = connection.execute(
         f"SELECT path, id, kind, reason, size, mtime_ns, megapixels FROM skipped WHERE root_id = ? AND {where}",
         (root_id, *values),
@@ -98,8 +98,11 @@ def _all(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
         yield from part
 
 
-def _place(column: str, folder: bytes | None, file: bytes | None) -> tuple[str, tuple[str | bytes, ...]]:
-    """A condition on a path and its values. Text and bytes sort apart, so a folder's range is asked for in both."""
+def place_condition(column: str, folder: bytes | None, file: bytes | None) -> tuple[str, tuple[str | bytes, ...]]:
+    """A condition on a path and its values: the folder and all below it, or the one file.
+
+    Text and bytes sort apart, so a folder's range is asked for in both.
+    """
     if file is not None:
         return f"{column} = ?", (to_stored(file),)
     if not folder:

@@ -12,7 +12,7 @@ from clipcli.errors import NotFoundError
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 
-__all__ = ["Root", "Target", "add_root", "read_roots", "targets"]
+__all__ = ["Root", "Target", "add_root", "contains", "read_roots", "relative_to", "stored_root", "targets"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,16 +46,20 @@ def read_roots(library: Library) -> list[Root]:
 
 def add_root(library: Library, connection: sqlite3.Connection, path: bytes) -> int:
     """To be called within `write()`."""
-    anchor = library.anchor
-    anchored = anchor is not None and _contains(anchor, path)
-    if anchor is not None and anchored:
-        path = os.path.relpath(path, anchor)
     (number,) = connection.execute(
         "INSERT INTO roots (path, anchored) VALUES (?, ?) "
         "ON CONFLICT (path, anchored) DO UPDATE SET path = excluded.path RETURNING id",
-        (to_stored(path), int(anchored)),
+        stored_root(library, path),
     ).fetchone()
     return int(number)
+
+
+def stored_root(library: Library, path: bytes) -> tuple[str | bytes, int]:
+    """The columns `path` and `anchored` of a root: relative to the folder that holds `.clip` where it lies in that."""
+    anchor = library.anchor
+    if anchor is not None and contains(anchor, path):
+        return to_stored(os.path.relpath(path, anchor)), 1
+    return to_stored(path), 0
 
 
 def _resolved(library: Library, path: bytes, anchored: bool) -> bytes:
@@ -65,7 +69,8 @@ def _resolved(library: Library, path: bytes, anchored: bool) -> bytes:
     return os.path.normpath(os.path.join(anchor, path))
 
 
-def _contains(folder: bytes, path: bytes) -> bool:
+def contains(folder: bytes, path: bytes) -> bool:
+    """Whether `path` is the folder or lies below it, by name alone."""
     return path == folder or path.startswith(absolute(folder, b"x")[:-1])
 
 
@@ -88,16 +93,16 @@ def targets(named: Sequence[bytes], roots: Iterable[Root]) -> list[Target]:
         root = _around(folder, known)
         if root is None:
             root = known.setdefault(folder, Root(id=None, path=folder))
-        wanted.setdefault(root.path, _Wanted()).folders.add(_relative(folder, root.path))
+        wanted.setdefault(root.path, _Wanted()).folders.add(relative_to(folder, root.path))
         for inner in known:
-            if inner != root.path and _contains(folder, inner):
+            if inner != root.path and contains(folder, inner):
                 wanted.setdefault(inner, _Wanted()).folders.add(b"")
     for file in files:
         folder = os.path.dirname(file)
         root = _around(folder, known)
         if root is None:
             root = known.setdefault(folder, Root(id=None, path=folder))
-        wanted.setdefault(root.path, _Wanted()).files[_relative(file, root.path)] = None
+        wanted.setdefault(root.path, _Wanted()).files[relative_to(file, root.path)] = None
     return [_target(known[path], each) for path, each in wanted.items()]
 
 
@@ -126,11 +131,12 @@ def _sorted_out(named: Sequence[bytes], known: dict[bytes, Root]) -> tuple[set[b
 
 def _around(path: bytes, known: dict[bytes, Root]) -> Root | None:
     """The deepest root that holds `path`."""
-    holding = [root for root in known.values() if _contains(root.path, path)]
+    holding = [root for root in known.values() if contains(root.path, path)]
     return max(holding, key=lambda root: len(root.path), default=None)
 
 
-def _relative(path: bytes, root: bytes) -> bytes:
+def relative_to(path: bytes, root: bytes) -> bytes:
+    """What is left of `path` below `root`, which contains it; empty for the root itself."""
     return b"" if path == root else path[len(absolute(root, b"x")) - 1 :]
 
 

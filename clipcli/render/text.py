@@ -28,6 +28,14 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def readable_size(count: int) -> str:
+    """Bytes for a person: `812 B`, `1.2 MB`."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count} B"
+
+
 def path_fields(path: bytes) -> dict[str, str]:
     """A path for a script: `{"path": …}`, and `path_b64` beside it where the bytes are not UTF-8.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import exact_results
 from benchmarks.cases import Table, compared
 from benchmarks.material import filled_library, made_vectors
 from benchmarks.run import report
@@ -53,3 +54,13 @@ def test_the_page_shows_rates_and_ratios() -> None:
     page = report([Table(title="Indexing", note="Made.", rows=rows)], rounds=1)
     assert "## Indexing" in page
     assert "| clip | 4,000 ms | ±0% | 4.00 | 25 images/s |" in page
+
+
+def test_combined_queries_with_filters_are_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `python -m benchmarks.exact_results` does with 100,000; on these near copies float32 alone goes wrong."""
+    monkeypatch.setattr("clipcli.library.search._ROWS_AT_ONCE", 700)
+    results = list(exact_results.compared(tmp_path, 2000, 48, queries=3))
+    assert len(results) == 3 * len(exact_results.CASES)
+    assert all(same for same, _, _, _ in results)
+    assert not all(alone for _, alone, _, _ in results)
+    assert all(0 < considered <= 2000 for _, _, _, considered in results)

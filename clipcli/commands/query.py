@@ -138,7 +138,7 @@ def _names_a_picture(word: str) -> bool:
 
 def query_vector(
     model: Model, query: Query, stored: Mapping[int, NDArray[np.float32]] | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """The normalised weighted sum of the embeddings of all terms (D,), so that scores against it are cosines.
 
     `stored` has the unit vectors of the pictures the query names by id. Raises InputError for a picture that cannot be
@@ -159,7 +159,7 @@ def query_vector(
     length = float(np.linalg.norm(total))
     if length < 1e-6 * sum(abs(term.weight) for term in query.terms):
         raise UsageError(f"{query}: these mean the opposite of each other and add up to nothing")
-    return np.asarray(total / length, dtype=np.float32)
+    return np.asarray(total / length)
 
 
 def _unit(row: NDArray[np.float32]) -> NDArray[np.float64]:

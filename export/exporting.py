@@ -116,6 +116,7 @@ def _samples(
     """What parity is measured on, and what that is called."""
     chosen = list(photos) or [path for path in source.pairs if path.exists()]
     if chosen:
-        return read_samples(chosen, source.preprocess, limit=limit), [path.name for path in chosen]
+        columns = (None, None) if photos else source.columns
+        return read_samples(chosen, source.preprocess, limit=limit, columns=columns), [path.name for path in chosen]
     say("parity is measured on made pictures; --photos FOLDER measures it on photographs")
     return made_samples(source.preprocess, count=64), ["made pictures"]

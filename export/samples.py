@@ -62,14 +62,20 @@ class Samples:
         return np.stack([normalise(image, preprocess) for image in self.images[start:stop]])
 
 
-def read_samples(paths: Sequence[Path], preprocess: Preprocess, *, limit: int | None = None) -> Samples:
+def read_samples(
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    *,
+    limit: int | None = None,
+    columns: tuple[str | None, str | None] = (None, None),
+) -> Samples:
     """Up to `limit` pictures of folders, or of pairs in CSV, TSV or Parquet files, with what is said of them.
 
     Captions are taken where there are any, else labels in a sentence, else sentences of our own. Pictures that cannot
     be read are left out. Raises NotFoundError; DataError where none is left.
     """
     share = None if limit is None else -(-limit // len(paths))
-    rows = [row for path in paths for row in _rows(path)[:share]]
+    rows = [row for path in paths for row in _rows(path, columns)[:share]]
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda row: _decode(row, preprocess), rows))
     images = [image for image in decoded if image is not None]
@@ -108,10 +114,10 @@ def made_samples(preprocess: Preprocess, count: int = 12, seed: int = 0) -> Samp
     return Samples(images=np.stack(images), texts=SENTENCES)
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path, columns: tuple[str | None, str | None]) -> list[Row]:
     """Pairs, or the pictures of a folder. A folder of class folders counts as pairs."""
     if not path.is_dir():
-        return read_source(path).rows
+        return read_source(path, image_column=columns[0], text_column=columns[1]).rows
     files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in IMAGE_ENDINGS and file.is_file()]
     if any(file.parent == path for file in files):
         return [Row(image=file, name=str(file)) for file in files]

@@ -38,6 +38,7 @@ class Source:
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     pairs: tuple[Path, ...] = ()  # photographs that parity can be measured on, as long as they are still there
+    columns: tuple[str | None, str | None] = (None, None)  # of pictures and texts in them, where a person had to say
 
 
 def open_source(folder: Path) -> Source:
@@ -68,6 +69,7 @@ def _run(folder: Path) -> Source:
         provenance={key: value for key, value in provenance.items() if value},
         metrics=best_metrics(folder),
         pairs=tuple(Path(name) for name in options.validation or options.data),
+        columns=(options.image_column, options.text_column),
     )
 
 

@@ -1,4 +1,4 @@
-"""The tiny architectures by name, and one thread: tests run side by side."""
+"""The tiny architectures by name, one thread, and one model trained and exported for all tests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 from typer.testing import CliRunner, Result
 
 from clipcli.app import app
-from tests.training.tiny import RESNET, VIT, write_pairs
+from tests.training.tiny import RESNET, VIT, save_picture, write_pairs
 from trainer import config
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
+    """Tests run side by side."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -32,21 +33,37 @@ def tiny_architectures() -> Iterator[None]:
         yield
 
 
-def clip(*arguments: str | Path) -> Result:
+def clip(*arguments: str | Path | float) -> Result:
     """The command in this process."""
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
+def write_untidy(folder: Path) -> Path:
+    """29 good pairs under headings that nobody knows, in files not called like pictures; eight that are none."""
+    lines = ["scan;legend"]
+    for number in range(32):
+        caption = save_picture(folder / "scans" / f"{number:03d}.png", number)
+        (folder / "scans" / f"{number:03d}.png").rename(folder / "scans" / f"{number:03d}")
+        lines.append(f"scans/{number:03d};{caption}")
+    (folder / "scans" / "000").unlink()
+    (folder / "scans" / "001").write_bytes(b"no picture at all")
+    content = (folder / "scans" / "002").read_bytes()
+    (folder / "scans" / "002").write_bytes(content[: len(content) // 2])
+    lines += ["scans/gone;a ghost", "scans/003;", "scans/004; ", "scans/005", ";nothing"]
+    (folder / "untidy.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder / "untidy.csv"
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `pairs.csv`, a finished run `run` and a models folder `models` with its model `seed-model`."""
+    """`run`, a finished run on `untidy.csv`; `models`, a folder with its model `seed-model`; and what was printed."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIP_MODELS", str(folder / "models"))
-        pairs = write_pairs(folder, 32)
         done = clip(
-            "train", pairs, "--scratch", "--arch", "tiny-resnet", "--name", "seed-model", "--output", folder / "run",
-            "--epochs", 2, "--batch-size", 10, "--precision", "fp32", "--device", "cpu", "--seed", 3,
+            "train", write_untidy(folder), "--image-column", "scan", "--text-column", "legend", "--name", "seed-model",
+            "--scratch", "--arch", "Tiny-ResNet", "--output", folder / "run", "--epochs", 2, "--batch-size", 10,
+            "--precision", "fp32", "--device", "cpu", "--seed", 3, "--template", "a {} here",
         )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     (folder / "stderr.txt").write_text(done.stderr, "utf-8")
@@ -66,4 +83,5 @@ def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
-    return write_pairs(tmp_path / "data", 26)  # 24 to train on: three steps of 8 an epoch
+    """24 to train on, three steps of 8 an epoch, and 2 held out."""
+    return write_pairs(tmp_path / "data", 26)

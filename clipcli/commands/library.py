@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.commands import keeping
+from clipcli.commands import interchange, keeping
 from clipcli.commands.checking import check
 from clipcli.commands.options import Format, FormatOption, LibraryOption, NullOption
 
@@ -136,6 +136,8 @@ app.command("relocate")(keeping.relocate)
 app.command("forget")(keeping.forget)
 app.command("vacuum")(keeping.vacuum)
 app.command("backup")(keeping.backup)
+app.command("export")(interchange.export_to_file)
+app.command("import")(interchange.import_from_file)
 
 
 def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:

@@ -1,0 +1,233 @@
+"""Embeddings out of a library into a file, and from such a file into another library.
+
+Shapes: N vectors, B rows of a block, D embedding.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import re
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipcli.errors import InputError, LibraryLockedError, NotFoundError, UsageError
+from clipcli.library.embedding_files import (
+    COLUMNS,
+    Block,
+    Origin,
+    check_suffix,
+    read_blocks,
+    read_origin,
+    write_blocks,
+)
+from clipcli.library.models import StoredModel, keep_own_model, register_model
+from clipcli.library.roots import add_root, contains, read_roots, relative_to
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.photos.facts import Facts
+
+__all__ = ["Imported", "export_embeddings", "import_embeddings"]
+
+_ROWS_AT_ONCE = 2048
+_LENGTH_OFF = 1e-3
+_FACTS = tuple(name for name in COLUMNS if name in Facts.__dataclass_fields__)
+_IMAGE = ("size", "mtime_ns", "digest", *_FACTS)
+
+OnRows = Callable[[int], None]  # how many rows are done
+
+
+@dataclass(kw_only=True, slots=True)
+class Imported:
+    """`added` vectors brought `pictures` with them. `known` were there; `different` have another content here."""
+
+    added: int = 0
+    pictures: int = 0
+    known: int = 0
+    different: int = 0
+
+
+def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_progress: OnRows) -> int:
+    """All vectors of a model that are of their file's present content, with the facts; how many that were.
+
+    Raises UsageError where `target` exists or is of no known kind, MissingExtraError, NotFoundError, NoSpaceError.
+    """
+    check_suffix(target)
+    if os.path.lexists(target):
+        raise UsageError(f"{os.fsdecode(target)} is there already")
+    origin = Origin(
+        identity=model.identity,
+        precision=model.precision,
+        model=model.name,
+        folder=model.folder,
+        dimension=model.dimension,
+    )
+    try:
+        handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except FileNotFoundError:
+        raise NotFoundError(f"no such folder: {os.fsdecode(target.parent)}") from None
+    except PermissionError as error:
+        raise LibraryLockedError(f"{os.fsdecode(target)} cannot be written ({error.strerror})") from None
+    try:
+        with os.fdopen(handle, "wb") as file, library.read() as connection:
+            rows = write_blocks(file, target.suffix, origin, _blocks(library, connection, model, on_progress))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)
+        os.replace(partial, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+    return rows
+
+
+def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) -> Imported:
+    """Add what an export has and the library has not. The caller holds the library's `RunLock`.
+
+    Each block is one transaction; a second run goes on where the first was stopped. Raises NotFoundError, InputError
+    for a file that is no export or has been damaged, MissingExtraError, UsageError.
+    """
+    check_suffix(source)
+    try:
+        origin = read_origin(source)
+    except FileNotFoundError:
+        raise NotFoundError(f"no such file: {os.fsdecode(source)}") from None
+    with library.write() as connection:
+        model_id = register_model(
+            connection,
+            identity=origin.identity,
+            precision=origin.precision,
+            name=origin.model,
+            folder=origin.folder,
+            dimension=origin.dimension,
+        )
+        (dimension,) = connection.execute("SELECT dimension FROM models WHERE id = ?", (model_id,)).fetchone()
+        if dimension != origin.dimension:
+            raise InputError(
+                f"{os.fsdecode(source)} has vectors of {origin.dimension} numbers, the library {dimension}"
+            )
+    writer = _Writer(library, model_id)
+    done = 0
+    for block in read_blocks(source, origin.dimension):
+        _check_vectors(source, block)
+        writer.add(source, block)
+        done += len(block.vectors)
+        on_progress(done)
+    with library.write():
+        keep_own_model(library, model_id)
+    return writer.imported
+
+
+def _blocks(
+    library: Library, connection: sqlite3.Connection, model: StoredModel, on_progress: OnRows
+) -> Iterator[Block]:
+    roots = {root.id: root.path for root in read_roots(library)}
+    cursor = connection.execute(
+        f"SELECT vector, root_id, path, {', '.join(f'images.{name}' for name in _IMAGE)} FROM embeddings "
+        "JOIN images ON images.id = image_id AND images.digest = embeddings.digest "
+        "WHERE model_id = ? AND length(vector) = ? ORDER BY image_id",
+        (model.id, 4 * model.dimension),
+    )
+    done = 0
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        for _, root_id, path, *facts in rows:
+            for name, value in (("root", roots[root_id]), ("path", from_stored(path))):
+                text, exact = _as_text(value)
+                columns[name].append(text)
+                columns[f"{name}_b64"].append(exact)
+            for name, value in zip(_IMAGE, facts, strict=True):
+                columns[name].append(value)
+        vectors = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4").reshape(len(rows), model.dimension)
+        yield Block(columns=columns, vectors=vectors)  # (B, D)
+        done += len(rows)
+        on_progress(done)
+
+
+class _Writer:
+    def __init__(self, library: Library, model_id: int) -> None:
+        self.imported = Imported()
+        self._library = library
+        self._model_id = model_id
+        self._roots = {root.path: root.id for root in read_roots(library)}
+
+    def add(self, source: Path, block: Block) -> None:
+        with self._library.write() as connection:
+            for number, vector in enumerate(block.vectors):
+                row = {name: column[number] for name, column in block.columns.items()}
+                try:
+                    self._add(connection, row, vector.astype("<f4").tobytes())
+                except (ValueError, TypeError) as error:
+                    raise InputError(f"{os.fsdecode(source)} is damaged: {row.get('path')!r}: {error}") from error
+
+    def _add(self, connection: sqlite3.Connection, row: dict[str, Any], vector: bytes) -> None:
+        root_id, path = self._place(connection, _as_bytes(row, "root"), _as_bytes(row, "path"))
+        facts = Facts(**{name: row[name] for name in _FACTS})
+        if not re.fullmatch("[0-9a-f]{64}", row["digest"]):
+            raise ValueError("a digest that is none")
+        known = connection.execute(
+            "SELECT images.id, images.digest, embeddings.digest FROM images LEFT JOIN embeddings "
+            "ON image_id = images.id AND model_id = ? WHERE root_id = ? AND path = ?",
+            (self._model_id, root_id, path),
+        ).fetchone()
+        if known is not None and known[1] != row["digest"]:
+            self.imported.different += 1
+            return
+        if known is not None and known[2] == row["digest"]:
+            self.imported.known += 1
+            return
+        image_id = known[0] if known is not None else None
+        if image_id is None:
+            values = (row["size"], row["mtime_ns"], row["digest"], *(getattr(facts, name) for name in _FACTS))
+            (image_id,) = connection.execute(
+                f"INSERT INTO images (root_id, path, {', '.join(_IMAGE)}) "
+                f"VALUES (?, ?, {', '.join('?' * len(_IMAGE))}) RETURNING id",
+                (root_id, path, *values),
+            ).fetchone()
+            self.imported.pictures += 1
+        connection.execute(
+            "INSERT OR REPLACE INTO embeddings (image_id, model_id, digest, vector) VALUES (?, ?, ?, ?)",
+            (image_id, self._model_id, row["digest"], vector),
+        )
+        self.imported.added += 1
+
+    def _place(self, connection: sqlite3.Connection, root: bytes, path: bytes) -> tuple[int, str | bytes]:
+        """The deepest root that holds the picture, since it may belong to one only; else its own, added."""
+        if not os.path.isabs(root) or not path or path.startswith(b"/") or b".." in path.split(b"/"):
+            raise ValueError("a picture that lies in no folder")
+        whole = absolute(root, path)
+        holding = [known for known in self._roots if contains(known, os.path.dirname(whole))]
+        best = max(holding, key=len, default=None)
+        if best is None:
+            best = root
+            self._roots[root] = add_root(self._library, connection, root)
+        number = self._roots[best]
+        assert number is not None
+        return number, to_stored(relative_to(whole, best))
+
+
+def _check_vectors(source: Path, block: Block) -> None:
+    lengths = np.linalg.norm(block.vectors.astype(np.float64), axis=1)  # (B,)
+    if not (np.abs(lengths - 1) <= _LENGTH_OFF).all():  # NaN is not less than anything
+        raise InputError(f"{os.fsdecode(source)} is damaged: it has vectors that are not of length 1")
+
+
+def _as_text(value: bytes) -> tuple[str, str | None]:
+    try:
+        return value.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return value.decode("utf-8", errors="replace"), base64.b64encode(value).decode("ascii")
+
+
+def _as_bytes(row: dict[str, Any], name: str) -> bytes:
+    exact = row[f"{name}_b64"]
+    text: str = row[name]
+    return text.encode("utf-8") if exact is None else base64.b64decode(exact, validate=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "SCHEMA_VERSION", "Migration", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate"]
 
 APPLICATION_ID = 0x636C6970  # "clip", at offset 68 of the file: `file` and other programs can tell what it is
 
@@ -148,6 +148,19 @@ def _first(db: Database) -> None:
     db.table("settings").insert({"key": "uuid", "value": _random_uuid()})
 
 
+_NOT_DUPLICATES = """
+CREATE TABLE not_duplicates ( -- pairs of contents that a person has looked at and wants both of
+  digest TEXT NOT NULL, -- SHA-256, as in images; the smaller of the two
+  other_digest TEXT NOT NULL CHECK (other_digest >= digest), -- the same again: copies of it are wanted
+  decided_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+  PRIMARY KEY (digest, other_digest)
+) WITHOUT ROWID"""
+
+
+def _not_duplicates(db: Database) -> None:
+    db.execute(_NOT_DUPLICATES)
+
+
 def _random_uuid() -> str:
     import uuid
 
@@ -163,14 +176,19 @@ class Migration:
     apply: Callable[[Database], None]
 
 
-MIGRATIONS = (Migration(number=1, name="first tables", apply=_first),)
+MIGRATIONS = (
+    Migration(number=1, name="first tables", apply=_first),
+    Migration(number=2, name="not duplicates", apply=_not_duplicates),
+)
 SCHEMA_VERSION = MIGRATIONS[-1].number
+READABLE_SINCE = 1  # what has been added since then is empty in an older library: it can be read as it is
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database up to `SCHEMA_VERSION`. Lets sqlite3's errors through; every step done so far stays."""
+def migrate(connection: sqlite3.Connection, *, up_to: int | None = None) -> None:
+    """Bring the database to a version, by default the latest. Lets sqlite3's errors through; steps done so far stay."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    pending = [migration for migration in MIGRATIONS if migration.number > version]
+    last = MIGRATIONS[-1].number if up_to is None else up_to
+    pending = [migration for migration in MIGRATIONS if version < migration.number <= last]
     if not pending:
         return
     from sqlite_utils import Database  # late: a search never needs it

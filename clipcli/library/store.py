@@ -14,7 +14,7 @@ from urllib.parse import quote
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError
 from clipcli.library.file_header import check_header, check_version, has_journal
 from clipcli.library.location import anchor_of
-from clipcli.library.schema import APPLICATION_ID, SCHEMA_VERSION, migrate
+from clipcli.library.schema import APPLICATION_ID, READABLE_SINCE, migrate
 from clipcli.library.sqlite_errors import shown, translated
 
 __all__ = ["Library"]
@@ -53,7 +53,7 @@ class Library:
                 check_version(version, path)
                 if write:
                     _check_small_tables(connection, path)
-                elif version < SCHEMA_VERSION:
+                elif version < READABLE_SINCE:
                     raise ClipError(
                         f"the library {shown(path)} is of an older version; 'clip embed' brings it up to date"
                     )

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from clipcli.library.faults import Fault
-from clipcli.library.schema import migrate
+from clipcli.library.schema import SCHEMA_VERSION, migrate
 
 __all__ = ["Reference", "expected_objects", "integrity_faults", "orphan_faults", "references", "schema_faults"]
 
@@ -45,17 +45,18 @@ def integrity_faults(connection: sqlite3.Connection) -> list[Fault]:
     return [] if found == ["ok"] else [Fault(kind="integrity", detail=line) for line in found]
 
 
-def expected_objects() -> dict[str, tuple[str, str]]:
-    """What a new library is made of: name -> (type, SQL). Further tables a person has added are nobody's business."""
+def expected_objects(version: int = SCHEMA_VERSION) -> dict[str, tuple[str, str]]:
+    """What a library of a version is made of: name -> (type, SQL). What a person has added is nobody's business."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        migrate(connection)
+        migrate(connection, up_to=version)
         return _objects(connection)
 
 
 def schema_faults(connection: sqlite3.Connection) -> list[Fault]:
     present = _objects(connection)
     faults = []
-    for name, (kind, sql) in expected_objects().items():
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for name, (kind, sql) in expected_objects(version).items():
         if name not in present:
             faults.append(Fault(kind="schema", detail=f"the {kind} {name} is missing", subject=name))
         elif kind != "table" and present[name] != (kind, sql):

@@ -17,8 +17,11 @@ import sqlite_utils
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError, NotFoundError
 from clipcli.library import schema, store
 from clipcli.library.schema import APPLICATION_ID, SCHEMA_VERSION, Migration
+from clipcli.library.search import nearest
 from clipcli.library.store import Library
+from clipcli.library.structure import schema_faults
 from tests.library.conftest import Index, integrity, rows
+from tests.library.test_search import A, fill, unit
 
 
 @pytest.fixture
@@ -207,11 +210,11 @@ class Faulty:
 
 
 def test_a_migration_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def second(db: sqlite_utils.Database) -> None:
+    def third(db: sqlite_utils.Database) -> None:
         db.execute("ALTER TABLE images ADD COLUMN stars INTEGER")
         db.table("tags").create_index(["score"])
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, Migration(number=2, name="stars", apply=second)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, Migration(number=3, name="stars", apply=third)))
     file = tmp_path / "library.db"
     outcomes = set()
     for fail_at in range(1, 200):
@@ -230,19 +233,40 @@ def test_a_migration_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
         outcomes.add((version, tuple(recorded), tables > 0, bool(stars)))
         if finished:
             break
-    assert outcomes == {(0, (), False, False), (1, (1,), True, False), (2, (1, 2), True, True)}
+    assert outcomes == {
+        (0, (), False, False),
+        (1, (1,), True, False),
+        (2, (1, 2), True, False),
+        (3, (1, 2, 3), True, True),
+    }
 
 
 def test_an_older_library_is_brought_up_to_date_by_a_writer(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def second(db: sqlite_utils.Database) -> None:
+    def third(db: sqlite_utils.Database) -> None:
         db.execute("ALTER TABLE images ADD COLUMN stars INTEGER")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, Migration(number=2, name="stars", apply=second)))
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, Migration(number=3, name="stars", apply=third)))
+    monkeypatch.setattr(store, "READABLE_SINCE", 3)
     with pytest.raises(ClipError, match="'clip embed' brings it up to date"):
         Library.open(made)
     Library.open(made, write=True).close()
-    assert rows(made, "PRAGMA user_version") == [2]
+    assert rows(made, "PRAGMA user_version") == [3]
+
+
+def test_the_first_schema_can_be_searched_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader cannot migrate, and need not: what has been added since is empty there."""
+    file = tmp_path / "library.db"
+    with monkeypatch.context() as older_program:
+        older_program.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with Library.open(file, write=True, create=True) as first:
+            fill(first, unit(3))
+    with Library.open(file) as older:
+        assert schema_faults(older.connection) == []
+        assert len(nearest(older, unit(1)[0], identity=A)) == 3
+    assert rows(file, "PRAGMA user_version") == [1]
+    with Library.open(file, write=True) as newer:
+        assert len(nearest(newer, unit(1)[0], identity=A)) == 3
+    assert rows(file, "SELECT number FROM migrations") == [1, 2]
 
 
 def test_a_search_imports_no_sqlite_utils(index: Index, photo_folder: Any, library_file: Path) -> None:

@@ -1,0 +1,75 @@
+"""Deleting the copies of pictures from the disk, each only after a look at the files themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from clipcli.library.duplicates import Copy, Group
+from clipcli.library.store import Library
+
+__all__ = ["Deleted", "delete_copies"]
+
+
+@dataclass(kw_only=True, slots=True)
+class Deleted:
+    """How many files are gone and how many bytes that freed; `refused` are those left alone, with the reason."""
+
+    files: int = 0
+    size: int = 0
+    refused: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+def delete_copies(library: Library, groups: Iterable[Group]) -> Deleted:
+    """Delete every copy of every group, for good, and take it out of the library. The caller holds the `RunLock`.
+
+    A file is deleted only while it and the one that is kept for it have the content the library knows, read just
+    before, and are not one file under two names. A group at a time: interrupted, what is deleted is out of the library
+    as well.
+    """
+    deleted = Deleted()
+    for group in groups:
+        changed = _why_not(group.kept)
+        if changed is not None:
+            deleted.refused += [(copy.path, f"the one to keep {changed}") for copy in group.copies]
+            continue
+        gone: list[int] = []
+        try:
+            for copy in group.copies:
+                reason = _delete(copy, group.kept)
+                if reason is None:
+                    gone.append(copy.image_id)
+                    deleted.files += 1
+                    deleted.size += copy.size
+                else:
+                    deleted.refused.append((copy.path, reason))
+        finally:
+            with library.write() as connection:
+                connection.executemany("DELETE FROM images WHERE id = ?", [(image_id,) for image_id in gone])
+    return deleted
+
+
+def _delete(copy: Copy, kept: Copy) -> str | None:
+    """Delete a file, or say why it stays."""
+    changed = _why_not(copy)
+    if changed is not None:
+        return changed
+    try:
+        if os.path.samefile(copy.path, kept.path):
+            return "is the same file as the one to keep"
+        os.unlink(copy.path)
+    except OSError as error:
+        return f"cannot be deleted: {error.strerror or error}"
+    return None
+
+
+def _why_not(picture: Copy) -> str | None:
+    """Why a file cannot be relied on to be what the library takes it for."""
+    try:
+        with open(picture.path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None if digest == picture.digest else "has changed since it was indexed"

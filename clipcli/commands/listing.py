@@ -28,6 +28,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="embed", summary="Index folders of pictures into a library.", section=EVERYDAY),
     Entry(name="search", summary="Find pictures by words, by a picture, or by both.", section=EVERYDAY),
     Entry(name="similar", summary="Find pictures that look like another one.", section=EVERYDAY),
+    Entry(name="duplicates", summary="Find pictures that are there more than once.", section=EVERYDAY),
     Entry(name="classify", summary="Sort pictures by labels of your own.", section=EVERYDAY),
     Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),

@@ -74,11 +74,12 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import checking, classify, export, library, models, results
+    from clipcli.commands import checking, classify, duplicates, export, library, models, results
 
     written = {
         "search`, `similar": results.FIELDS,
         "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
+        "duplicates": duplicates.FIELDS,
         "classify": classify.FIELDS,
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,

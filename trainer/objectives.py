@@ -26,8 +26,7 @@ def contrastive_loss(
     """
     logits = logit_scale * image_features @ text_features.T  # (B, T)
     if ignored is not None:
-        # The least number and not minus infinity: a row of nothing but that would have no gradient but NaN.
-        logits = logits.masked_fill(ignored & ~positives, torch.finfo(logits.dtype).min)
+        logits = logits.masked_fill(ignored & ~positives, float("-inf"))
     to_text = soft_cross_entropy(logits, positives)
     to_image = soft_cross_entropy(logits.T, positives.T)
     return (to_text + to_image) / 2

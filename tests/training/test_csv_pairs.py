@@ -123,6 +123,11 @@ def test_columns_can_be_named(folder: Path) -> None:
     assert pairs(read(folder, text, image_column="thumbnail"))[0] == ("a.png", "no")
 
 
+def test_a_column_of_texts_chosen_for_pictures_is_not_taken_for_texts(folder: Path) -> None:
+    source = read(folder, "title,alt\na.png,a dog\nb.png,two cats\n", image_column="title")
+    assert pairs(source) == PLAIN
+
+
 def test_a_column_of_names_chosen_for_texts_is_not_taken_for_pictures(folder: Path) -> None:
     source = read(folder, "pic,filename\na.png,a dog\nb.png,two cats\n", text_column="filename")
     assert pairs(source) == PLAIN

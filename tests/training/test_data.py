@@ -107,6 +107,10 @@ def test_the_limit_and_the_least(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path, 60)
     assert len(held_out(prepare(pairs, validation_share=0.5, validation_limit=5))) == 5
     assert len(held_out(prepare(pairs, validation_share=0.001))) == 2
+    lines = [f"pictures/00{number % 4}.png,thing {number}" for number in range(12)]
+    (tmp_path / "few.csv").write_text("\n".join(["image,caption", *lines]), "utf-8")
+    for seed in range(6):  # never more than half of the pictures, however the dice fall
+        assert len(held_out(prepare(tmp_path / "few.csv", validation_share=0.5, seed=seed))) == 2
 
 
 def test_a_validation_picture_has_all_its_captions_and_looks_as_at_inference(tmp_path: Path) -> None:

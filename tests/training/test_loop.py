@@ -18,6 +18,7 @@ from tests.training.tiny import Told, equal, options, state, write_classes, writ
 from trainer import loop
 from trainer.checkpoints import load_run, read_metrics
 from trainer.run import best_metrics, resume, train
+from trainer.sampling import Batch
 from trainer.stopping import StopSignals
 
 
@@ -132,6 +133,22 @@ def test_mixed_precision_is_close_to_full(tmp_path: Path, pairs: Path) -> None:
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.01)  # measured: 0.001
     assert {tensor.dtype for tensor in state(tmp_path / "bf16")["model"].values()} == {torch.float32, torch.int64}
+
+
+def test_texts_keep_their_places(tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short texts are encoded apart from long ones, and cut; what comes out is what encoding all at once gives."""
+    original, widths = loop.Fit._encode_texts, set()
+
+    def encode(self: loop.Fit, batch: Batch) -> Tensor:
+        found = original(self, batch)
+        widths.update(batch.lengths.tolist())
+        torch.testing.assert_close(found, self.model.encode_text(torch.from_numpy(batch.tokens)), atol=1e-5, rtol=0)
+        return found
+
+    monkeypatch.setattr(loop.Fit, "_encode_texts", encode)
+    classes = write_classes(tmp_path / "classes", 3)
+    train(options([pairs, classes], templates=("{}",)), tmp_path / "run", Told())
+    assert len(widths) > 1
 
 
 def test_compile_compiles_the_image_tower(tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

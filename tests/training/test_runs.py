@@ -33,7 +33,7 @@ def running_statistics(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_batch_norm_is_frozen_when_fine_tuning(trained: Path, tmp_path: Path, pairs: Path, frozen: bool) -> None:
     start = seed_model(trained)
     told = Told()
-    train(options(pairs, start=start, freeze_batch_norm=frozen, epochs=1.0), tmp_path / "run", told)
+    train(options(pairs, start=start, freeze_batch_norm=frozen, epochs=2.0), tmp_path / "run", told)
     before = load_weights(Path(start) / "weights.safetensors")
     after = state(tmp_path / "run")["model"]
     assert len(running_statistics(before)) > 10

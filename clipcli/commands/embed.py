@@ -39,6 +39,21 @@ def embed(
     max_megapixels: Annotated[
         float, typer.Option(metavar="N", help="Skip pictures with more pixels than this, in millions.")
     ] = 150.0,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Leave out what matches, like a line of .clipignore in each folder; can be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include", metavar="GLOB", help="Take only files that match; can be given again.", show_default=False
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Embed every picture again, and try again what could not be read.")
@@ -49,6 +64,9 @@ def embed(
     Only what is new or has changed is embedded, so the same command again brings the library up to date. It can be
     stopped at any moment and goes on from there. Files that cannot be read are listed with the reason, and the
     exit code is then 3.
+
+    A file called .clipignore says what in its folder and below is left out, by the rules of .gitignore. What is in the
+    library already stays until 'clip library forget' takes it out.
 
     \b
       clip embed ~/Pictures
@@ -61,7 +79,13 @@ def embed(
     from clipcli.library.store import Library
     from clipcli.render.progress import progress_bar
 
-    options = IndexOptions(batch_size=batch_size, max_megapixels=max_megapixels, force=force)
+    options = IndexOptions(
+        batch_size=batch_size,
+        max_megapixels=max_megapixels,
+        force=force,
+        exclude=tuple(exclude or ()),
+        include=tuple(include or ()),
+    )
     named = [os.fsencode(path) for path in paths]
     file = find_library(db)
     with ExitStack() as stack:

@@ -80,6 +80,8 @@ def _plan(
         model_id=model_id,
         max_megapixels=options.max_megapixels,
         force=options.force,
+        exclude=options.exclude,
+        include=options.include,
         on_found=lambda found: on_progress(Progress(phase="scan", done=found)),
     )
 

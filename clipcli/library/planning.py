@@ -11,6 +11,7 @@ from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known
 from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.photos.ignoring import Ignoring
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
 
 __all__ = ["Plan", "UnlistedFolder", "is_absent", "is_gone", "make_plan"]
@@ -59,12 +60,15 @@ def make_plan(
     max_megapixels: float,
     force: bool,
     on_found: Callable[[int], None],
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
 ) -> Plan:
     """Look through the targets. `library` is None where there is no library yet, `model_id` where the model is new.
 
-    With `force` every file becomes a job, whatever is known of it.
+    With `force` every file becomes a job, whatever is known of it. `exclude` and `include` are patterns for what is met
+    in folders; a file that was named itself is always looked at.
     """
-    planner = _Planner(library, model_id, max_megapixels, force, on_found)
+    planner = _Planner(library, model_id, max_megapixels, force, on_found, exclude, include)
     roots = frozenset(target.root.path for target in targets)
     for target in targets:
         for folder in target.folders:
@@ -82,6 +86,8 @@ class _Planner:
         max_megapixels: float,
         force: bool,
         on_found: Callable[[int], None],
+        exclude: Sequence[str],
+        include: Sequence[str],
     ) -> None:
         self.plan = Plan()
         self._library = library
@@ -89,6 +95,8 @@ class _Planner:
         self._max_megapixels = max_megapixels
         self._force = force
         self._on_found = on_found
+        self._exclude = exclude
+        self._include = include
         self._found = 0
 
     def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
@@ -98,7 +106,8 @@ class _Planner:
             self.plan.absent.append(top)
             return
         prefix = folder + b"/" if folder else b""
-        for entry in walk(top, leave_out=leave_out):
+        ignoring = Ignoring(top, above=prefix, exclude=self._exclude, include=self._include)
+        for entry in walk(top, leave_out=leave_out, ignoring=ignoring):
             path = prefix + entry.path if entry.path else folder
             key = to_stored(path)
             if isinstance(entry, UnreadableFolder):
@@ -114,7 +123,7 @@ class _Planner:
             for key, known in skips.items()
             if known.kind == "folder" or is_gone(absolute(root.path, from_stored(key)))
         ]
-        if not folder:
+        if not (folder or self._exclude or self._include):
             self.plan.scanned_roots.append(root.path)
 
     def file(self, root: Root, path: bytes) -> None:

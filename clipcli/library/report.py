@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from clipcli.errors import UsageError
 from clipcli.library.jobs import Skip
 from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
+from clipcli.photos.ignoring import check_patterns
 
 __all__ = ["IndexOptions", "IndexReport", "Progress"]
 
@@ -18,12 +19,17 @@ class IndexOptions:
     It and `workers` (threads that read files) are chosen by device and processor where they are None.
 
     `force` reads and embeds every file again, unchanged and known bad ones as well.
+
+    `exclude` and `include` are gitignore patterns relative to each named folder: what matches the one is left out, and
+    with the other only files that match are taken. Pictures that are in the library already stay.
     """
 
     batch_size: int | None = None
     workers: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     force: bool = False
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and not 2 <= self.batch_size <= 4096:
@@ -32,6 +38,7 @@ class IndexOptions:
             raise UsageError(f"1 to 256 threads can read files, not {self.workers}")
         if not self.max_megapixels > 0:
             raise UsageError(f"the limit in megapixels has to be above zero, not {self.max_megapixels:g}")
+        check_patterns((*self.exclude, *self.include))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, RAW_SUFFIXES, identify
+from clipcli.photos.ignoring import IGNORE_FILE, Chain, Ignoring
 
 __all__ = ["FoundFile", "UnreadableFolder", "found_file", "looks_like_picture", "walk"]
 
@@ -26,6 +27,8 @@ _NOISE = frozenset(
         b"lost+found",
     )
 )
+Link = tuple[bytes, os.DirEntry[bytes], Chain]
+
 _READY_SUFFIXES = frozenset((b".jpg", b".jpeg", b".heic", b".heif", b".hif"))
 
 
@@ -51,8 +54,13 @@ class UnreadableFolder:
     detail: str
 
 
-def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFile | UnreadableFolder]:
+def walk(
+    top: bytes, *, leave_out: Set[bytes] = frozenset(), ignoring: Ignoring | None = None
+) -> Iterator[FoundFile | UnreadableFolder]:
     """Every candidate below `top`, folder by folder in the order of their names.
+
+    What `ignoring` and the `.clipignore` files met on the way leave out is left out; a folder whose file of rules
+    cannot be read counts as unreadable.
 
     A camera's raw file is left out where the camera wrote the same picture as a JPEG or HEIC beside it.
 
@@ -61,13 +69,19 @@ def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFi
     folder around `top` would lead back to it.
     """
     inside = os.path.realpath(top).rstrip(b"/") + b"/"
-    links: list[tuple[bytes, os.DirEntry[bytes]]] = []
-    yield from _walk(top, b"", links, leave_out)
+    ignoring = ignoring or Ignoring(top)
+    links: list[Link] = []
+    try:
+        first = ignoring.first()
+    except OSError as error:
+        yield _no_rules(b"", error)
+        return
+    yield from _walk(top, b"", first, links, leave_out, ignoring)
     seen: set[tuple[int, int]] = set()
     while links:
         # Links come last and sorted, so that which of two ways to a file counts does not depend on the disk's order.
         later, links = sorted(links, key=lambda link: link[0]), []
-        for path, entry in later:
+        for path, entry, chain in later:
             target = os.path.realpath(entry.path)
             around = target.rstrip(b"/") + b"/"
             if around.startswith(inside) or inside.startswith(around) or target in leave_out:
@@ -78,9 +92,12 @@ def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFi
                 continue
             if (status.st_dev, status.st_ino) in seen:
                 continue
+            if ignoring.leaves_out(chain, path, folder=stat.S_ISDIR(status.st_mode)):
+                continue
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
-                yield from _linked_folder(entry.path, path + b"/", links, leave_out, seen)
+                found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring)
+                yield from _only_once(found_there, entry.path, path + b"/", seen)
             elif stat.S_ISREG(status.st_mode):
                 found = _candidate(path, status)
                 if found:
@@ -88,14 +105,25 @@ def walk(top: bytes, *, leave_out: Set[bytes] = frozenset()) -> Iterator[FoundFi
 
 
 def _walk(
-    folder: bytes, prefix: bytes, links: list[tuple[bytes, os.DirEntry[bytes]]], leave_out: Set[bytes]
+    folder: bytes,
+    prefix: bytes,
+    chain: Chain,
+    links: list[Link],
+    leave_out: Set[bytes],
+    ignoring: Ignoring,
 ) -> Iterator[FoundFile | UnreadableFolder]:
-    todo = [(folder, prefix)]
+    todo = [(folder, prefix, chain)]
     while todo:
-        here, prefix = todo.pop()
+        here, prefix, chain = todo.pop()
         entries = _entries(here, prefix)
         if isinstance(entries, UnreadableFolder):
             yield entries
+            continue
+        try:
+            if any(entry.name == IGNORE_FILE and entry.is_file() for entry in entries):
+                chain = ignoring.inside(chain, here, prefix)
+        except OSError as error:
+            yield _no_rules(prefix[:-1], error)
             continue
         below = []
         doubles = _doubles(entries)
@@ -106,11 +134,11 @@ def _walk(
             path = prefix + entry.name
             try:
                 if entry.is_symlink():
-                    links.append((path, entry))
+                    links.append((path, entry, chain))
                 elif entry.is_dir():
-                    if entry.path not in leave_out:
-                        below.append((entry.path, path + b"/"))
-                elif entry.is_file():
+                    if entry.path not in leave_out and not ignoring.leaves_out(chain, path, folder=True):
+                        below.append((entry.path, path + b"/", chain))
+                elif entry.is_file() and not ignoring.leaves_out(chain, path, folder=False):
                     found = _candidate(path, entry.stat())
                     if found:
                         yield found
@@ -119,15 +147,11 @@ def _walk(
         todo.extend(reversed(below))
 
 
-def _linked_folder(
-    folder: bytes,
-    prefix: bytes,
-    links: list[tuple[bytes, os.DirEntry[bytes]]],
-    leave_out: Set[bytes],
-    seen: set[tuple[int, int]],
+def _only_once(
+    there: Iterator[FoundFile | UnreadableFolder], folder: bytes, prefix: bytes, seen: set[tuple[int, int]]
 ) -> Iterator[FoundFile | UnreadableFolder]:
     """What a linked folder holds; of two links, one to a folder and one to something inside it, the first counts."""
-    for found in _walk(folder, prefix, links, leave_out):
+    for found in there:
         if isinstance(found, FoundFile):
             try:
                 status = os.stat(folder + b"/" + found.path[len(prefix) :])
@@ -148,6 +172,12 @@ def _entries(folder: bytes, prefix: bytes) -> list[os.DirEntry[bytes]] | Unreada
         return UnreadableFolder(path=prefix[:-1], reason="no-permission", detail="permission denied")
     except OSError as error:
         return UnreadableFolder(path=prefix[:-1], reason="io-error", detail=error.strerror or str(error))
+
+
+def _no_rules(path: bytes, error: OSError) -> UnreadableFolder:
+    """Without its rules, what a person wanted left out would be taken."""
+    reason = "no-permission" if isinstance(error, PermissionError) else "io-error"
+    return UnreadableFolder(path=path, reason=reason, detail=f"{os.fsdecode(IGNORE_FILE)}: {error.strerror or error}")
 
 
 def _doubles(entries: list[os.DirEntry[bytes]]) -> Set[bytes]:

@@ -24,8 +24,8 @@ MinSigmaOption = Annotated[
     typer.Option(
         "--min-sigma",
         metavar="N",
-        help="Show only scores N standard deviations above the mean of the whole library's for this query; 3 or 4 asks "
-        "for what stands out. Nothing at all can be the answer.",
+        help="Show only scores N standard deviations above the mean of the whole library's for this query. Chance "
+        "alone takes the best of 1,000 pictures to about 3, of 100,000 to about 4.4.",
         show_default=False,
     ),
 ]

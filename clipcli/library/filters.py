@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import NotFoundError, UsageError
+from clipcli.library.known_files import place_condition
 from clipcli.library.moments import Span, taken_before, taken_from
-from clipcli.library.roots import read_roots
+from clipcli.library.roots import contains, read_roots, relative_to
 from clipcli.library.store import Library
-from clipcli.library.stored_paths import absolute, range_below, to_stored
 from clipcli.library.where import ids_where
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ __all__ = ["Around", "Filters", "MinSize", "chosen_ids", "distance_km"]
 EARTH_RADIUS_KM = 6371.0088  # mean radius of GRS 80; the sphere is at most 0.6 % off
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "JPEG2000", "PPM", "ICO", "TGA", "QOI", "RAW")
 _OTHER_NAMES = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "PGM": "PPM", "PBM": "PPM"}
-
-_IN_RANGE = "images.path >= ? AND images.path < ?"
 
 Condition = tuple[str, list[object]]
 
@@ -193,25 +191,19 @@ def _in_folders(library: Library, folders: Iterable[bytes]) -> Condition:
         known = False
         for path in dict.fromkeys((os.path.realpath(folder), os.path.normpath(folder))):
             for root in read_roots(library):
-                if path == root.path or root.path.startswith(_inside(path)):
-                    parts.append("images.root_id = ?")
-                    values.append(root.id)
-                    known = True
-                elif path.startswith(_inside(root.path)):
-                    first, end = range_below(path[len(_inside(root.path)) :])
-                    # Text and bytes sort apart, so the range is asked for in both.
-                    these: list[object] = [root.id, to_stored(first), to_stored(end), first, end]
-                    parts.append(f"images.root_id = ? AND ({_IN_RANGE} OR {_IN_RANGE})")
-                    values += these
-                    known = known or _any(library, parts[-1], these)
+                below = None
+                if contains(path, root.path):
+                    below = b""  # all of the root
+                elif contains(root.path, path):
+                    below = relative_to(path, root.path)
+                if below is not None:
+                    place, these = place_condition("images.path", below, None)
+                    parts.append(f"images.root_id = ? AND {place}")
+                    values += [root.id, *these]
+                    known = known or not below or _any(library, parts[-1], [root.id, *these])
         if not known and not os.path.isdir(folder):
             raise NotFoundError(f"no such folder, on the disk or in the library: {os.fsdecode(folder)}")
     return " OR ".join(f"({part})" for part in parts) or "0", values
-
-
-def _inside(folder: bytes) -> bytes:
-    """What every path below the folder begins with."""
-    return absolute(folder, b"x")[:-1]
 
 
 def _any(library: Library, condition: str, values: list[object]) -> bool:

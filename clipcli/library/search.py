@@ -23,6 +23,7 @@ from clipcli.library.vectors import matrix
 __all__ = ["Answer", "Hit", "find", "nearest", "paths_of"]
 
 _ROWS_AT_ONCE = 65536  # 128 MB of 512 numbers each: a larger library never has to be in memory as a whole
+_EXACT_AT_ONCE = 8192
 _IDS_AT_ONCE = 500
 _LIKE_NOTHING = -2  # the score of a damaged vector, below any cosine
 
@@ -206,8 +207,8 @@ def _best(
         candidates = candidates[among >= kth - doubt]
     places = candidates if chosen is None else chosen[candidates]
     exact = np.empty(len(places))
-    for start in range(0, len(places), _ROWS_AT_ONCE // 8):
-        part = slice(start, start + _ROWS_AT_ONCE // 8)
+    for start in range(0, len(places), _EXACT_AT_ONCE):
+        part = slice(start, start + _EXACT_AT_ONCE)
         exact[part] = _products(rows[places[part]], direction)
     order = np.argsort(-exact, kind="stable")
     if least is not None:

@@ -17,7 +17,8 @@ _ALLOWED = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE
 _FORBIDDEN_FUNCTIONS = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
 _MAX_BYTES = 10_000_000
 _STEPS_BETWEEN_LOOKS = 50_000
-_ERROR, _TOO_BIG, _MISMATCH, _AUTH, _RANGE = 1, 18, 20, 23, 25
+# https://sqlite.org/rescode.html
+_ERROR, _INTERRUPT, _TOO_BIG, _MISMATCH, _AUTH, _RANGE = 1, 9, 18, 20, 23, 25
 _IN_THE_EXPRESSION = frozenset((_ERROR, _TOO_BIG, _MISMATCH, _AUTH, _RANGE))
 
 
@@ -31,7 +32,10 @@ def only_reading(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", _ERROR) & 0xFF not in _IN_THE_EXPRESSION:
+        code = getattr(error, "sqlite_errorcode", _ERROR) & 0xFF
+        if code == _INTERRUPT:  # sqlite3 swallows what Ctrl-C raises in the progress handler
+            raise KeyboardInterrupt from error
+        if code not in _IN_THE_EXPRESSION:
             raise
         raise UsageError(f"--where: {_said(error)}") from error
     except (UnicodeEncodeError, ValueError) as error:  # half a character, a NUL

@@ -17,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipcli.errors import NotFoundError, UsageError
+from clipcli.library import filters as filters_module
 from clipcli.library.filters import Around, Filters, MinSize, chosen_ids, distance_km
 from clipcli.library.moments import Span
 from clipcli.library.search import find
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
+from clipcli.photos import formats
 from tests.library.test_search import A, fill, unit
 
 FOLDERS = [b"", b"a", b"a b", b"a_", b"a%", b"A", b"a/inner", "größe".encode(), b"\xff", b"\xff/x", b"a0", b"a.b"]
@@ -249,6 +251,17 @@ def test_a_folder_behind_a_link_and_one_that_holds_nothing(tmp_path: Path, libra
 def test_distances(one: tuple[float, float], other: tuple[float, float]) -> None:
     # The haversine loses digits towards the antipodes: measured 0.1 m there, 1e-9 km elsewhere.
     assert distance_km(*one, *other) == pytest.approx(kilometres(one, other), abs=1e-3)
+
+
+def test_formats_are_those_pictures_are_recorded_with() -> None:
+    from importlib import import_module
+
+    recorded = {getattr(import_module(f"PIL.{module}"), name).format for module, name in formats._DECODERS.values()} | {
+        "HEIF",
+        formats.RAW,
+    }
+    assert set(filters_module._FORMATS) == recorded
+    assert set(filters_module._OTHER_NAMES.values()) <= recorded
 
 
 def test_filters_come_before_scores_and_results_are_brute_force(library: Library) -> None:

@@ -16,6 +16,7 @@ import sqlite_utils
 
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError, NotFoundError
 from clipcli.library import schema, store
+from clipcli.library.duplicates import find_duplicates
 from clipcli.library.schema import APPLICATION_ID, SCHEMA_VERSION, Migration
 from clipcli.library.search import nearest
 from clipcli.library.store import Library
@@ -262,6 +263,7 @@ def test_the_first_schema_can_be_searched_as_it_is(tmp_path: Path, monkeypatch: 
             fill(first, unit(3))
     with Library.open(file) as older:
         assert schema_faults(older.connection) == []
+        assert len(find_duplicates(older)) == 1  # and nothing has been decided
         assert len(nearest(older, unit(1)[0], identity=A)) == 3
     assert rows(file, "PRAGMA user_version") == [1]
     with Library.open(file, write=True) as newer:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +87,15 @@ def test_a_damaged_library_is_not_the_expression_s_fault(library: Library) -> No
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     with pytest.raises(sqlite3.DatabaseError), only_reading(library.connection):
         raise error
+
+
+def test_ctrl_c_ends_an_expression_that_takes_for_ever(library: Library) -> None:
+    """400^5 rows: about as many seconds as the pictures are old."""
+    tables = ", ".join(f"images AS t{number}" for number in range(5))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    started = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        chosen_ids(library, Filters(where=f"(SELECT sum(t0.id * t1.id * t2.id * t3.id * t4.id) FROM {tables}) > 0"))
+    assert time.monotonic() - started < 10
+    assert len(chosen_ids(library, Filters())) == COUNT

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ def read_samples(
     be read are left out. Raises NotFoundError; DataError where none is left.
     """
     share = None if limit is None else -(-limit // len(paths))
-    rows = [row for path in paths for row in _rows(path, columns)[:share]]
+    rows = [row for path in paths for row in _pictures(_rows(path, columns))[:share]]
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda row: _decode(row, preprocess), rows))
     images = [image for image in decoded if image is not None]
@@ -122,6 +122,15 @@ def _rows(path: Path, columns: tuple[str | None, str | None]) -> list[Row]:
     if any(file.parent == path for file in files):
         return [Row(image=file, name=str(file)) for file in files]
     return read_source(path).rows
+
+
+def _pictures(rows: Sequence[Row]) -> list[Row]:
+    """One row for each picture, with all that is said of it: a table may have a line a caption."""
+    found: dict[Path | bytes, Row] = {}
+    for row in rows:
+        before = found.get(row.image)
+        found[row.image] = row if before is None else replace(before, captions=before.captions + row.captions)
+    return list(found.values())
 
 
 def _decode(row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | None:

@@ -201,6 +201,17 @@ def test_pairs_are_read_with_their_captions(tmp_path: Path) -> None:
     assert found.text_to_image.tolist() == list(range(8))
 
 
+def test_a_line_a_caption_is_one_picture_with_several(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, count=4)
+    lines = [f"{number % 4}.png;said {number}" for number in range(10)]
+    pairs.write_text("\n".join(["scan;legend", *lines]), "utf-8")
+    found = read_samples([pairs], PREPROCESS, limit=3, columns=("scan", "legend"))
+    assert len(found.images) == 3
+    assert found.texts == ("said 0", "said 4", "said 8", "said 1", "said 5", "said 9", "said 2", "said 6")
+    assert found.text_to_image is not None
+    assert found.text_to_image.tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
 def test_an_unreadable_picture_is_left_out_with_its_captions(tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path)
     (tmp_path / "2.png").write_bytes(b"no picture")

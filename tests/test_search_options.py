@@ -211,6 +211,7 @@ FILTERS: dict[str, tuple[list[str], set[str]]] = {
     "camera": (["--camera", "canon", "--camera", "d90 nikon"], {"red", "green"}),
     "near": (["--near", "48.86,2.35,1"], {"red"}),
     "nearby": (["--near", "48.86,2.35,5"], {"red", "green"}),
+    "far away": (["--near", "-48.86,-177.65,10"], set()),
     "tag": (["--tag", "warm"], {"red"}),
     "format": (["--format-is", "PNG"], set(COLOURS)),
     "other format": (["--format-is", "jpg"], set()),

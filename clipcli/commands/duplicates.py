@@ -127,12 +127,14 @@ def _delete(
     from clipcli.commands.keeping import for_keeping
     from clipcli.library.removal import delete_copies
     from clipcli.render.notes import counted, say
+    from clipcli.render.progress import progress_bar
     from clipcli.render.text import readable_size, short_path
 
     with for_keeping(db) as library:
         groups = _find(library, folder, model, threshold)
         _show(groups, written, print0)
-        deleted = delete_copies(library, groups)
+        with progress_bar("Deleting", total=len(groups), unit="groups") as bar:
+            deleted = delete_copies(library, groups, on_progress=bar.advance)
     for path, reason in deleted.refused:
         say(f"left {short_path(path)}: {reason}")
     if groups:

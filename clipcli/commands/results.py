@@ -173,14 +173,19 @@ def _open(paths: Sequence[bytes], viewer: str | None) -> None:
 def _hand_on(paths: Sequence[bytes], output: Output) -> None:
     from clipcli.photos.copies import copy_to, link_to
     from clipcli.render.notes import counted, say
+    from clipcli.render.progress import progress_bar
     from clipcli.render.text import short_path
 
     failed = 0
-    for folder, place, done in ((output.copy_to, copy_to, "copied"), (output.link_to, link_to, "linked")):
+    for folder, place, doing, done in (
+        (output.copy_to, copy_to, "Copying", "copied"),
+        (output.link_to, link_to, "Linking", "linked"),
+    ):
         if folder is None:
             continue
         target = os.path.abspath(os.fsencode(folder.expanduser()))
-        placed = place(paths, target)
+        with progress_bar(doing, total=len(paths), unit="pictures") as bar:
+            placed = place(paths, target, on_progress=bar.advance)
         for path, reason in placed.failed:
             say(f"skipped {short_path(path)}: {reason}")
         more = [f"{placed.renamed:,} under another name"] if placed.renamed else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from clipcli.library.duplicates import Copy, Group
@@ -22,14 +22,17 @@ class Deleted:
     refused: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def delete_copies(library: Library, groups: Iterable[Group]) -> Deleted:
+def delete_copies(
+    library: Library, groups: Sequence[Group], *, on_progress: Callable[[], None] = lambda: None
+) -> Deleted:
     """Delete every copy of every group, for good, and take it out of the library. The caller holds the `RunLock`.
 
     A file is deleted only while it and the one that is kept for it have the content the library knows, read just
-    before, and are not one file under two names. A group at a time: interrupted, what is deleted is out of the library
-    as well.
+    before, and while it is not itself a file that is kept, under another name. A group at a time: interrupted, what is
+    deleted is out of the library as well. `on_progress` is called after each group.
     """
     deleted = Deleted()
+    needed = {os.path.realpath(group.kept.path) for group in groups}  # behind a link that is kept
     for group in groups:
         changed = _why_not(group.kept)
         if changed is not None:
@@ -38,7 +41,7 @@ def delete_copies(library: Library, groups: Iterable[Group]) -> Deleted:
         gone: list[int] = []
         try:
             for copy in group.copies:
-                reason = _delete(copy, group.kept)
+                reason = _delete(copy, group.kept, needed)
                 if reason is None:
                     gone.append(copy.image_id)
                     deleted.files += 1
@@ -48,17 +51,18 @@ def delete_copies(library: Library, groups: Iterable[Group]) -> Deleted:
         finally:
             with library.write() as connection:
                 connection.executemany("DELETE FROM images WHERE id = ?", [(image_id,) for image_id in gone])
+        on_progress()
     return deleted
 
 
-def _delete(copy: Copy, kept: Copy) -> str | None:
+def _delete(copy: Copy, kept: Copy, needed: Collection[bytes]) -> str | None:
     """Delete a file, or say why it stays."""
     changed = _why_not(copy)
     if changed is not None:
         return changed
     try:
-        if os.path.samefile(copy.path, kept.path):
-            return "is the same file as the one to keep"
+        if os.path.samefile(copy.path, kept.path) or os.path.realpath(copy.path) in needed:
+            return "is the same file as one to keep"
         os.unlink(copy.path)
     except OSError as error:
         return f"cannot be deleted: {error.strerror or error}"

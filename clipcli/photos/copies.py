@@ -32,22 +32,27 @@ class Placed:
     failed: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def copy_to(paths: Sequence[bytes], folder: bytes) -> Placed:
+def copy_to(paths: Sequence[bytes], folder: bytes, *, on_progress: Callable[[], None] = lambda: None) -> Placed:
     """Copy files into the folder, with their times. Each copy appears whole, under the first free name.
 
     A file that is there with the same content under one of the names tried is not copied again. Makes the folder where
-    there is none. Raises UsageError where it is no folder, NoSpaceError, ClipError where it cannot be written.
+    there is none; `on_progress` is called for each path. Raises UsageError where it is no folder, NoSpaceError,
+    ClipError where it cannot be written.
     """
-    return _place(paths, folder, _copy, _same_content)
+    return _place(paths, folder, _copy, _same_content, on_progress)
 
 
-def link_to(paths: Sequence[bytes], folder: bytes) -> Placed:
+def link_to(paths: Sequence[bytes], folder: bytes, *, on_progress: Callable[[], None] = lambda: None) -> Placed:
     """As `copy_to`, with symbolic links to the absolute paths."""
-    return _place(paths, folder, os.symlink, _is_link_to)
+    return _place(paths, folder, os.symlink, _is_link_to, on_progress)
 
 
 def _place(
-    paths: Sequence[bytes], folder: bytes, put: Callable[[bytes, bytes], None], same: Callable[[bytes, bytes], bool]
+    paths: Sequence[bytes],
+    folder: bytes,
+    put: Callable[[bytes, bytes], None],
+    same: Callable[[bytes, bytes], bool],
+    on_progress: Callable[[], None],
 ) -> Placed:
     """`put(source, target)` raises FileExistsError rather than replace a target."""
     where = os.fsdecode(folder)
@@ -59,6 +64,7 @@ def _place(
         raise _unwritable(error, where) from error
     placed = Placed()
     for source in paths:
+        on_progress()
         try:
             with open(source, "rb"):  # what goes wrong from here on is the folder's fault
                 pass

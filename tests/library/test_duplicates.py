@@ -220,6 +220,15 @@ def test_copies_are_deleted_and_forgotten(files: dict[str, Copy], library: Libra
     assert [os.path.exists(files[name].path) for name in "abc"] == [True, False, False]
 
 
+def test_a_file_behind_a_link_that_another_group_keeps_stays(files: dict[str, Copy], library: Library) -> None:
+    groups = [Group(kept=files["c"], copies=(files["a"],)), Group(kept=files["link"], copies=(files["b"],))]
+    done: list[None] = []
+    deleted = delete_copies(library, groups, on_progress=lambda: done.append(None))
+    assert deleted == Deleted(files=1, size=4, refused=[(files["a"].path, "is the same file as one to keep")])
+    assert os.path.exists(files["link"].path)
+    assert len(done) == 2
+
+
 @pytest.mark.parametrize(
     ("kept", "copy", "harm", "reason"),
     [
@@ -227,8 +236,8 @@ def test_copies_are_deleted_and_forgotten(files: dict[str, Copy], library: Libra
         ("a", "b", "change a", "the one to keep has changed since it was indexed"),
         ("a", "b", "remove a", "the one to keep cannot be read: No such file or directory"),
         ("a", "b", "remove b", "cannot be read: No such file or directory"),
-        ("link", "a", "", "is the same file as the one to keep"),
-        ("a", "link", "", "is the same file as the one to keep"),
+        ("link", "a", "", "is the same file as one to keep"),
+        ("a", "link", "", "is the same file as one to keep"),
     ],
 )
 def test_a_doubtful_file_stays(

@@ -1,14 +1,39 @@
-"""clip: ask your own folders of pictures questions, on your own machine."""
+"""clip: ask your own folders of pictures questions, on your own machine.
+
+    from clipcli import Library, Model
+
+is the suite for Python programs (docs/python.md). Importing this package loads nothing else.
+"""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clipcli.interface import Library, Model
+
+    __version__: str
+
+__all__ = ["Library", "Model", "__version__"]
 
 
-def __getattr__(name: str) -> str:
-    """`clipcli.__version__`, read from the installed package only when somebody asks."""
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    """What is asked for, imported or looked up only then."""
+    if name in ("Library", "Model"):
+        from clipcli import interface
+
+        return getattr(interface, name)
+    if name == "__version__":
+        return _version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *__all__))
+
+
+def _version() -> str:
+    """From the installed package."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.errors import NotFoundError
 
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
-    from clipcli.library.models import StoredModel
     from clipcli.library.store import Library
 
 STARTER_NOTE = (
@@ -57,14 +56,14 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     from clipcli.bundle.encoder import Model
     from clipcli.bundle.installed import find_model
     from clipcli.bundle.spec import read_spec
-    from clipcli.library.models import own_model, stored_models
+    from clipcli.library.models import installed_folder, own_model, stored_models
 
     stored = [model for model in stored_models(library) if model.pictures]
     if not stored:
         return None
     own = own_model(library)
     own = own if own is not None and own.pictures else stored[0]
-    folder = _folder_of(own) if name is None else find_model(name)
+    folder = installed_folder(own) if name is None else find_model(name)
     spec = read_spec(folder)
     fitting = [model for model in stored if model.identity == spec.identity]
     if not fitting:
@@ -83,26 +82,6 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     if name is None:
         mention_starter(folder)
     return Chosen(model=model, stored_precision=best.precision, pictures=best.pictures)
-
-
-def _folder_of(stored: StoredModel) -> Path:
-    """Where the model that made the library's embeddings is now, recognised by its identity and not by its name."""
-    from clipcli.bundle.installed import find_model, list_models
-    from clipcli.bundle.spec import read_spec
-
-    for model in list_models():
-        if model.spec is not None and model.spec.identity == stored.identity:
-            return model.folder
-    try:  # a model folder that was given by its path
-        folder = find_model(stored.folder)
-        if read_spec(folder).identity == stored.identity:
-            return folder
-    except (NotFoundError, ModelError):
-        pass
-    raise NotFoundError(
-        f"the model this library was made with, {stored.name}, is not installed; "
-        "-m NAME searches with another, after 'clip embed -m NAME FOLDER'"
-    )
 
 
 def model_and_device(model: Model) -> str:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
-from clipcli.errors import NotFoundError
+from clipcli.errors import ModelError, NotFoundError
 from clipcli.library.store import Library
 
-__all__ = ["StoredModel", "find_stored", "keep_own_model", "own_model", "register_model", "stored_models"]
+__all__ = [
+    "StoredModel",
+    "find_stored",
+    "installed_folder",
+    "keep_own_model",
+    "own_model",
+    "register_model",
+    "stored_models",
+]
 
 _COLUMNS = "id, identity, precision, name, folder, dimension, state"
 
@@ -84,6 +93,29 @@ def keep_own_model(library: Library, model_id: int) -> None:
     own = library.setting("own_model")
     if own is None or counts.get(model_id, 0) >= counts.get(int(own), 0):
         library.set_setting("own_model", str(model_id))
+
+
+def installed_folder(stored: StoredModel) -> Path:
+    """Where the model that made embeddings of the library is now, recognised by its identity and not by its name.
+
+    Raises NotFoundError when it is not on this machine.
+    """
+    from clipcli.bundle.installed import find_model, list_models
+    from clipcli.bundle.spec import read_spec
+
+    for model in list_models():
+        if model.spec is not None and model.spec.identity == stored.identity:
+            return model.folder
+    try:  # a model folder that was given by its path
+        folder = find_model(stored.folder)
+        if read_spec(folder).identity == stored.identity:
+            return folder
+    except (NotFoundError, ModelError):
+        pass
+    raise NotFoundError(
+        f"the model this library was made with, {stored.name}, is not installed; "
+        "-m NAME searches with another, after 'clip embed -m NAME FOLDER'"
+    )
 
 
 def _model(row: tuple[int, str, str, str, str, int, str], pictures: int) -> StoredModel:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import to_pixels
@@ -22,6 +23,7 @@ from clipcli.library.store import Library
 from clipcli.photos.decode import open_image
 from tests.test_search import Search, bundle, library, own_library, own_photos, photos, records, search, stems
 from tests.tiny_bundle import COLOURS
+from tests.tiny_library import make_tiny_library
 
 __all__ = ["bundle", "library", "own_library", "own_photos", "photos", "search"]  # fixtures
 
@@ -283,3 +285,27 @@ def test_facts(search: Search, facts_library: Path) -> None:
 
 def test_the_order_of_options_does_not_matter(search: Search) -> None:
     assert search("--minus", "blue", "red", *NDJSON).stdout == search("red", "--minus", "blue", *NDJSON).stdout
+
+
+def test_what_a_camera_wrote_can_be_filtered_by(tmp_path: Path, bundle: Path, search: Search) -> None:
+    """From EXIF in a file through `clip embed` to a filter."""
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for name, (model, taken, latitude) in {
+        "paris": ("EOS 5D", "2021:07:04 10:00:00", 48.86),
+        "oslo": ("Pixel 7", "2022:07:04 10:00:00", 59.91),
+    }.items():
+        exif = Image.Exif()
+        exif[0x0110] = model
+        exif.get_ifd(0x8769).update({0x9003: taken, 0x9011: "+02:00"})
+        exif.get_ifd(0x8825).update({1: "N", 2: (latitude, 0.0, 0.0), 3: "E", 4: (2.35, 0.0, 0.0)})
+        Image.new("RGB", (64, 48), COLOURS["red"]).save(folder / f"{name}.jpg", exif=exif)
+    library = make_tiny_library(tmp_path / "camera.db", folder, [bundle])
+    for options in (
+        ["--camera", "eos"],
+        ["--until", "2021"],
+        ["--near", "48.8,2.3,20"],
+        ["--until", "2021-07-04 08:00Z"],
+    ):
+        assert stems(search("red", "--db", library, *options, *NDJSON)) == ["paris"]
+    assert stems(search("red", "--db", library, "--until", "2021-07-04 07:59Z", *NDJSON)) == []

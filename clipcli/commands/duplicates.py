@@ -165,7 +165,7 @@ def _find(library: Library, folder: list[Path] | None, name: str | None, thresho
         return find_duplicates(library, model=model, threshold=threshold, filters=filters, on_progress=told)
 
 
-def _filters(folder: list[Path] | None) -> Filters:
+def _filters(folder: list[Path] | None) -> Filters | None:
     from clipcli.commands.filter_options import read_filters
 
     return read_filters(

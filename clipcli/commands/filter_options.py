@@ -97,8 +97,11 @@ def read_filters(
     formats: Sequence[str] | None,
     min_size: str | None,
     where: str | None,
-) -> Filters:
-    """The options as one value. Raises UsageError for one that cannot be understood."""
+) -> Filters | None:
+    """The options as one value, None where none is given. Raises UsageError for one that cannot be understood."""
+    given = (folders, since, until, cameras, near, tags, formats, min_size, where)
+    if all(value is None or value == [] for value in given):
+        return None
     from clipcli.library.filters import Around, Filters, MinSize
     from clipcli.library.moments import Span
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.errors import UsageError
-from clipcli.library.filters import Filters, chosen_ids
 from clipcli.library.models import find_stored
 from clipcli.library.roots import read_roots
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.vectors import matrix
+
+if TYPE_CHECKING:
+    from clipcli.library.filters import Filters
 
 __all__ = ["Answer", "Hit", "find", "nearest", "paths_of"]
 
@@ -161,6 +164,8 @@ def _chosen(
         return None
     keep = np.ones(len(ids), dtype=np.bool_)
     if filters:
+        from clipcli.library.filters import chosen_ids  # late: most searches have none
+
         keep = np.isin(ids, chosen_ids(library, filters), assume_unique=True)
     if leave_out:
         keep &= ~np.isin(ids, np.array(list(leave_out), dtype=np.int64))

@@ -57,15 +57,16 @@ def import_from_file(
 ) -> None:
     """Add embeddings from a file that 'clip library export' has written; pictures are not embedded again.
 
-    What the library has already stays as it is. Where the pictures lie elsewhere on this machine,
-    'clip library relocate' says so afterwards. Run again after an interruption it goes on.
+    Where there is no library yet it is made; what one has already stays as it is. Where the pictures lie elsewhere on
+    this machine, 'clip library relocate' says so afterwards. Run again after an interruption it goes on.
     """
     from clipcli.commands.keeping import for_keeping
-    from clipcli.library.interchange import import_embeddings
+    from clipcli.library.interchange import import_embeddings, origin_of
     from clipcli.render.notes import counted, say
     from clipcli.render.progress import progress_bar
 
-    with for_keeping(db) as library, progress_bar("Reading", unit="pictures") as bar:
+    origin_of(file)  # before a library is made for something that is no export
+    with for_keeping(db, create=True) as library, progress_bar("Reading", unit="pictures") as bar:
         done = 0
 
         def told(rows: int) -> None:

@@ -106,16 +106,17 @@ def backup(
 
 
 @contextmanager
-def for_keeping(db: Path | None) -> Iterator[Library]:
-    """The library meant, for a change that no `embed` may run beside."""
+def for_keeping(db: Path | None, *, create: bool = False) -> Iterator[Library]:
+    """The library meant, for a change that no `embed` may run beside; with `create`, a new one where there is none."""
     from clipcli.commands.opening import open_library
     from clipcli.library.location import find_library
     from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
 
-    open_library(db).close()  # before a lock file is made beside something that is no library
     file = find_library(db)
-    with RunLock(file), Library.open(file, write=True) as library:
+    if not create or os.path.lexists(file):
+        open_library(db).close()  # before a lock file is made beside something that is no library
+    with RunLock(file), Library.open(file, write=True, create=create) as library:
         yield library
 
 

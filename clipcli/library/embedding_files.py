@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
+from numpy.lib import format as array_format
 from numpy.typing import NDArray
 
 from clipcli.errors import InputError, MissingExtraError, UsageError
@@ -80,10 +81,13 @@ def check_suffix(path: Path) -> None:
             raise MissingExtraError("parquet", "a Parquet file")
 
 
-def write_blocks(file: BinaryIO, suffix: str, origin: Origin, blocks: Iterable[Block]) -> int:
-    """Write all blocks; how many rows that was."""
-    write = _write_parquet if suffix.lower() == ".parquet" else _write_npz
-    return write(file, json.dumps({"kind": _KIND, **asdict(origin)}), origin.dimension, blocks)
+def write_blocks(file: BinaryIO, suffix: str, origin: Origin, rows: int, blocks: Iterable[Block]) -> None:
+    """Write blocks that have `rows` rows together. Vectors go through memory a block at a time."""
+    meta = json.dumps({"kind": _KIND, **asdict(origin)})
+    if suffix.lower() == ".parquet":
+        _write_parquet(file, meta, origin.dimension, blocks)
+    else:
+        _write_npz(file, meta, (rows, origin.dimension), blocks)
 
 
 def read_origin(path: Path) -> Origin:
@@ -115,41 +119,53 @@ def read_blocks(path: Path, dimension: int) -> Iterator[Block]:
         raise InputError(f"{path} is damaged ({_first_line(error)})") from error
 
 
-def _write_npz(file: BinaryIO, meta: str, dimension: int, blocks: Iterable[Block]) -> int:
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in (*COLUMNS, "vectors")}
-    for block in blocks:
-        parts["vectors"].append(np.asarray(block.vectors, dtype=np.float32))
-        for name, (kind, _) in COLUMNS.items():
-            missing: Any = {str: "", float: np.nan}.get(kind)
-            values = [missing if value is None else value for value in block.columns[name]]
-            parts[name].append(np.array(values, dtype={str: np.str_, int: np.int64, float: np.float64}[kind]))
-    arrays = {name: np.concatenate(found) if found else np.array([]) for name, found in parts.items()}
-    if not parts["vectors"]:
-        arrays["vectors"] = np.empty((0, dimension), dtype=np.float32)
-    np.savez(file, allow_pickle=False, clip=np.array(meta), **arrays)
-    return len(arrays["vectors"])
+def _write_npz(file: BinaryIO, meta: str, shape: tuple[int, int], blocks: Iterable[Block]) -> None:
+    """What `numpy.savez` writes, but without all vectors in memory."""
+    types: dict[type, Any] = {str: np.str_, int: np.int64, float: np.float64}
+    columns: dict[str, list[NDArray[Any]]] = {name: [np.array([], dtype=types[COLUMNS[name][0]])] for name in COLUMNS}
+    with ZipFile(file, "w") as archive:
+        with archive.open("vectors.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            array_format.write_array_header_1_0(member, header)
+            for block in blocks:
+                member.write(np.ascontiguousarray(block.vectors, dtype="<f4").data)
+                for name, (kind, _) in COLUMNS.items():
+                    missing: Any = {str: "", float: np.nan}.get(kind)
+                    values = [missing if value is None else value for value in block.columns[name]]
+                    columns[name].append(np.array(values, dtype=types[kind]))
+        for name, parts in (("clip", [np.array([meta])]), *columns.items()):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                whole = np.concatenate(parts)
+                array_format.write_array(member, whole.reshape(()) if name == "clip" else whole, allow_pickle=False)
 
 
 def _read_npz(path: Path, dimension: int) -> Iterator[Block]:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         columns = {name: arrays[name] for name in COLUMNS}
-        vectors = arrays["vectors"]
-    if vectors.ndim != 2 or vectors.shape[1] != dimension:
-        raise ValueError(f"vectors of shape {vectors.shape} instead of (N, {dimension})")
-    if any(len(column) != len(vectors) for column in columns.values()):
-        raise ValueError("columns of different lengths")
-    for start in range(0, len(vectors), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        found = {}
-        for name, (kind, optional) in COLUMNS.items():
-            values = columns[name][part].tolist()
-            if optional:
-                values = [None if value == "" or value != value else value for value in values]
-            found[name] = [value if value is None else kind(value) for value in values]
-        yield Block(columns=found, vectors=vectors[part].astype(np.float32))
+    with ZipFile(path) as archive, archive.open("vectors.npy") as member:
+        read_header = {
+            (1, 0): array_format.read_array_header_1_0,
+            (2, 0): array_format.read_array_header_2_0,
+        }[array_format.read_magic(member)]
+        shape, by_columns, dtype = read_header(member)
+        if by_columns or dtype != np.dtype("<f4") or len(shape) != 2 or shape[1] != dimension:
+            raise ValueError(f"vectors of shape {shape} and type {dtype} instead of (N, {dimension}) and float32")
+        if any(len(column) != shape[0] for column in columns.values()):
+            raise ValueError("columns of different lengths")
+        for start in range(0, shape[0], _ROWS_AT_ONCE):
+            part = slice(start, min(start + _ROWS_AT_ONCE, shape[0]))
+            count = part.stop - part.start
+            found = {}
+            for name, (kind, optional) in COLUMNS.items():
+                values = columns[name][part].tolist()
+                if optional:
+                    values = [None if value == "" or value != value else value for value in values]
+                found[name] = [value if value is None else kind(value) for value in values]
+            vectors = np.frombuffer(member.read(4 * count * dimension), dtype="<f4")
+            yield Block(columns=found, vectors=vectors.reshape(count, dimension))
 
 
-def _write_parquet(file: BinaryIO, meta: str, dimension: int, blocks: Iterable[Block]) -> int:
+def _write_parquet(file: BinaryIO, meta: str, dimension: int, blocks: Iterable[Block]) -> None:
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
@@ -157,15 +173,12 @@ def _write_parquet(file: BinaryIO, meta: str, dimension: int, blocks: Iterable[B
     fields = [arrow.field(name, types[kind], nullable=optional) for name, (kind, optional) in COLUMNS.items()]
     vector = arrow.list_(arrow.float32(), dimension)
     schema = arrow.schema([*fields, arrow.field("vector", vector, nullable=False)], metadata={"clip": meta})
-    rows = 0
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for block in blocks:
             flat = arrow.array(np.ascontiguousarray(block.vectors, dtype=np.float32).reshape(-1))
             columns = [arrow.array(block.columns[field.name], type=field.type) for field in fields]
             columns.append(arrow.FixedSizeListArray.from_arrays(flat, type=vector))
             writer.write_batch(arrow.record_batch(columns, schema=schema))
-            rows += len(block.vectors)
-    return rows
 
 
 def _read_parquet(path: Path, dimension: int) -> Iterator[Block]:

@@ -34,11 +34,14 @@ from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 from clipcli.photos.facts import Facts
 
-__all__ = ["Imported", "export_embeddings", "import_embeddings"]
+__all__ = ["Imported", "export_embeddings", "import_embeddings", "origin_of"]
 
 _ROWS_AT_ONCE = 2048
 _LENGTH_OFF = 1e-3
 _FACTS = tuple(name for name in COLUMNS if name in Facts.__dataclass_fields__)
+_CURRENT = """
+FROM embeddings JOIN images ON images.id = image_id AND images.digest = embeddings.digest
+WHERE model_id = ? AND length(vector) = ?"""
 _IMAGE = ("size", "mtime_ns", "digest", *_FACTS)
 
 OnRows = Callable[[int], None]  # how many rows are done
@@ -77,7 +80,8 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
         raise LibraryLockedError(f"{os.fsdecode(target)} cannot be written ({error.strerror})") from None
     try:
         with os.fdopen(handle, "wb") as file, library.read() as connection:
-            rows = write_blocks(file, target.suffix, origin, _blocks(library, connection, model, on_progress))
+            (rows,) = connection.execute(f"SELECT count(*) {_CURRENT}", _values(model)).fetchone()
+            write_blocks(file, target.suffix, origin, rows, _blocks(library, connection, model, on_progress))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
@@ -86,7 +90,16 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise
-    return rows
+    return int(rows)
+
+
+def origin_of(source: Path) -> Origin:
+    """The model an export is of. Raises NotFoundError, InputError for a file that is no export, UsageError."""
+    check_suffix(source)
+    try:
+        return read_origin(source)
+    except FileNotFoundError:
+        raise NotFoundError(f"no such file: {os.fsdecode(source)}") from None
 
 
 def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) -> Imported:
@@ -95,11 +108,7 @@ def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) ->
     Each block is one transaction; a second run goes on where the first was stopped. Raises NotFoundError, InputError
     for a file that is no export or has been damaged, MissingExtraError, UsageError.
     """
-    check_suffix(source)
-    try:
-        origin = read_origin(source)
-    except FileNotFoundError:
-        raise NotFoundError(f"no such file: {os.fsdecode(source)}") from None
+    origin = origin_of(source)
     with library.write() as connection:
         model_id = register_model(
             connection,
@@ -126,15 +135,17 @@ def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) ->
     return writer.imported
 
 
+def _values(model: StoredModel) -> tuple[int, int]:
+    return model.id, 4 * model.dimension
+
+
 def _blocks(
     library: Library, connection: sqlite3.Connection, model: StoredModel, on_progress: OnRows
 ) -> Iterator[Block]:
     roots = {root.id: root.path for root in read_roots(library)}
     cursor = connection.execute(
-        f"SELECT vector, root_id, path, {', '.join(f'images.{name}' for name in _IMAGE)} FROM embeddings "
-        "JOIN images ON images.id = image_id AND images.digest = embeddings.digest "
-        "WHERE model_id = ? AND length(vector) = ? ORDER BY image_id",
-        (model.id, 4 * model.dimension),
+        f"SELECT vector, root_id, path, {', '.join(f'images.{name}' for name in _IMAGE)} {_CURRENT} ORDER BY image_id",
+        _values(model),
     )
     done = 0
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):

@@ -134,6 +134,17 @@ def test_a_picture_belongs_to_one_root(folder: Path, library_file: Path, tmp_pat
     ]
 
 
+def test_an_import_makes_a_library_but_not_for_nonsense(folder: Path, library_file: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new" / "library.db"
+    (tmp_path / "letter.npz").write_text("a letter")
+    for name in ("letter.npz", "nothing.npz"):
+        assert clip(new, "import", tmp_path / name).exit_code in (3, 4)
+    assert not new.parent.exists()
+    clip(library_file, "export", tmp_path / "out.npz")
+    assert clip(new, "import", tmp_path / "out.npz").exit_code == 0
+    assert rows(new, PICTURES) == rows(library_file, PICTURES)
+
+
 def test_which_model(folder: Path, library_file: Path, empty: Path, tmp_path: Path) -> None:
     assert clip(library_file, "export", tmp_path / "a.npz", "-m", "tiny").exit_code == 0
     unknown = clip(library_file, "export", tmp_path / "b.npz", "-m", "other")
@@ -216,8 +227,9 @@ def test_how_it_ends_when_it_cannot_begin(folder: Path, library_file: Path, tmp_
         result = clip(library_file, name, tmp_path / target)
         assert (result.exit_code, result.stderr.count("\n")) == (code, 1), target
     assert (tmp_path / "there.npz").read_text() == "mine"
+    assert clip(library_file, "export", tmp_path / "out.npz").exit_code == 0
     with RunLock(library_file):
-        assert clip(library_file, "import", tmp_path / "there.npz").exit_code == 5
+        assert clip(library_file, "import", tmp_path / "out.npz").exit_code == 5
 
 
 def test_without_pyarrow_the_extra_is_named(
@@ -237,6 +249,6 @@ def test_an_export_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "exports").mkdir()
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(embedding_files.array_format, "write_array", full)
     assert clip(library_file, "export", tmp_path / "exports" / "out.npz").exit_code == 7
     assert os.listdir(tmp_path / "exports") == []

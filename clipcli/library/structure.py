@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -59,14 +60,15 @@ def schema_faults(connection: sqlite3.Connection) -> list[Fault]:
     for name, (kind, sql) in expected_objects(version).items():
         if name not in present:
             faults.append(Fault(kind="schema", detail=f"the {kind} {name} is missing", subject=name))
-        elif kind != "table" and present[name] != (kind, sql):
+        elif kind != "table" and (present[name][0] != kind or _plain(present[name][1]) != _plain(sql)):
             faults.append(Fault(kind="schema", detail=f"the {kind} {name} has been altered", subject=name))
     return faults
 
 
 def references(connection: sqlite3.Connection) -> Iterator[Reference]:
-    """Every foreign key of every table."""
-    tables = [name for name, (kind, _) in _objects(connection).items() if kind == "table"]
+    """Every foreign key of the library's own tables."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    tables = [name for name, (kind, _) in expected_objects(version).items() if kind == "table"]
     for table in tables:
         for _, _, parent, column, parent_column, _, on_delete, _ in connection.execute(
             f'PRAGMA foreign_key_list("{table}")'
@@ -91,6 +93,11 @@ def orphan_faults(connection: sqlite3.Connection) -> list[Fault]:
                 Fault(kind="orphan", detail=f"{rows} to a row of {key.parent} that is not there", subject=key.name)
             )
     return faults
+
+
+def _plain(sql: str) -> str:
+    """The statement without what only the version of the program that wrote it decides: quotes and spaces."""
+    return " ".join(re.sub(r'["`\[\]]', "", sql).split())
 
 
 def _objects(connection: sqlite3.Connection) -> dict[str, tuple[str, str]]:

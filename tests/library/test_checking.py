@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from clipcli.library.checking import check_library
 from clipcli.library.faults import KINDS, Fault
 from clipcli.library.repair import Mended, mend_library
 from clipcli.library.run_lock import RunLock
+from clipcli.library.schema import APPLICATION_ID, migrate
 from clipcli.library.store import Library
 from clipcli.library.vectors import cache_folder, vectors
 from tests.library.conftest import Index, integrity, rows
@@ -218,6 +220,44 @@ def test_what_is_whole_stays_as_it_is(place: Place) -> None:
     mend(place.file)
     after = rows(place.file, "SELECT * FROM embeddings ORDER BY 1, 2")
     assert after == [row for row in before if row[:2] != (2, 1)]
+
+
+def test_what_a_person_has_added_is_nobodys_business(place: Place) -> None:
+    execute(
+        place,
+        "CREATE TABLE notes (image_id INTEGER REFERENCES images (id), text)",
+        "INSERT INTO notes VALUES (99, 'of a picture that is gone')",
+        "CREATE INDEX notes_text ON notes (text)",
+        "CREATE VIEW mine AS SELECT * FROM notes",
+    )
+    assert found(place.file) == []
+    set_vector(place, with_one(float("nan")))
+    assert mend(place.file).left == ()
+    assert rows(place.file, "SELECT count(*) FROM mine") == [1]
+
+
+def test_another_way_to_quote_is_no_fault(place: Place) -> None:
+    """What wrote the statement decides on quotes, and its versions differ."""
+    (statement,) = rows(place.file, "SELECT sql FROM sqlite_master WHERE name = 'idx_images_digest'")
+    other = re.sub('["`\\[\\]]', "", statement).replace(" ON ", "\n    ON ").replace("idx_images", "[idx_images")
+    execute(place, "DROP INDEX idx_images_digest", other.replace("digest\n", "digest]\n"))
+    assert rows(place.file, "SELECT sql FROM sqlite_master WHERE name = 'idx_images_digest'") != [statement]
+    assert found(place.file) == []
+
+
+def test_a_library_of_the_first_schema(tmp_path: Path) -> None:
+    file = tmp_path / "first.db"
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrate(connection, up_to=1)
+    connection.close()
+    assert found(file) == []
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP INDEX idx_images_digest")
+    connection.close()
+    assert [fault.kind for fault in found(file)] == ["schema"]
+    assert mend(file).left == ()
+    assert found(file) == []
 
 
 def test_a_disk_that_is_not_there_is_no_fault(place: Place) -> None:

@@ -7,8 +7,8 @@ Shapes: B batch, N images, C labels, D embedding.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,12 +21,16 @@ from clipcli.bundle.installed import find_model
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import NotFoundError
 from clipcli.library.models import StoredModel, installed_folder, own_model, stored_models
+from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library as LibraryFile
 
 if TYPE_CHECKING:
     from clipcli.library.counts import LibraryCounts
     from clipcli.library.faults import Fault
     from clipcli.library.filters import Filters
+    from clipcli.library.forgetting import Forgotten
+    from clipcli.library.relocation import Moved
+    from clipcli.library.repair import Mended
     from clipcli.library.report import IndexReport, Progress
 
 __all__ = ["Library", "Match", "Model"]
@@ -136,7 +140,6 @@ class Library:
         """
         from clipcli.library.indexing import IndexOptions, index_folders
         from clipcli.library.roots import targets
-        from clipcli.library.run_lock import RunLock
 
         options = IndexOptions(force=force, exclude=tuple(_several(exclude)), include=tuple(_several(include)))
         named = [os.fsencode(path) for path in paths]
@@ -223,6 +226,27 @@ class Library:
         with LibraryFile.open(self.path) as library:
             return check_library(library, deep=deep, on_progress=_say_nothing)
 
+    def repair(self, *, deep: bool = False) -> Mended:
+        """What `clip library check --repair` does; what it found, and what could not be mended."""
+        from clipcli.library.repair import mend_library
+
+        with self._changing() as library:
+            return mend_library(library, deep=deep, on_progress=_say_nothing)
+
+    def relocate(self, old: AnyPath, new: AnyPath) -> list[Moved]:
+        """What `clip library relocate` does; each root in its new place."""
+        from clipcli.library.relocation import relocate
+
+        with self._changing() as library:
+            return relocate(library, os.fsencode(old), os.fsencode(new))
+
+    def forget(self, *paths: AnyPath) -> list[Forgotten]:
+        """What `clip library forget` does; what was taken out, folder by folder."""
+        from clipcli.library.forgetting import forget
+
+        with self._changing() as library:
+            return forget(library, [os.fsencode(path) for path in paths])
+
     def backup(self, target: AnyPath) -> int:
         """What `clip library backup` does; how many bytes the copy has."""
         from clipcli.library.backup import backup_library
@@ -230,19 +254,21 @@ class Library:
         with LibraryFile.open(self.path) as library:
             return backup_library(library, Path(target), on_progress=_say_nothing)
 
+    @contextmanager
+    def _changing(self) -> Iterator[LibraryFile]:
+        LibraryFile.open(self.path).close()  # before a lock file is made beside something that is no library
+        with RunLock(self.path), LibraryFile.open(self.path, write=True) as library:
+            yield library
+
     def _stored(self, library: LibraryFile, model: Model | None) -> StoredModel:
         """The embeddings to compare with: of `model`, in its own precision where the library has that; else its own."""
+        filled = [stored for stored in stored_models(library) if stored.pictures]
         if model is None:
             own = own_model(library)
-            filled = [stored for stored in stored_models(library) if stored.pictures]
             if not filled:
                 raise NotFoundError(f"the library {self.path} is empty")
             return own if own is not None and own.pictures else filled[0]
-        fitting = [
-            stored
-            for stored in stored_models(library)
-            if stored.pictures and stored.identity == model.encoder.identity
-        ]  # fmt: skip
+        fitting = [stored for stored in filled if stored.identity == model.encoder.identity]
         if not fitting:
             raise NotFoundError(f"the library {self.path} has no embeddings by the model {model.name}")
         return next((stored for stored in fitting if stored.precision == model.encoder.precision), fitting[0])

@@ -57,6 +57,7 @@ def test_the_page_runs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert said.out.startswith("4 embedded, 0 unchanged\n1. ")
     assert said.out.endswith("4 pictures\nno such file or folder: no-such-folder\n")
     assert names["like"][0].file == photos / "bike.jpg"
+    assert len(names["library"].vectors()[0]) == 3  # one was forgotten
     assert names["same"][0].image_id == names["like"][0].image_id
     assert len(names["found"]) == 4
     assert Path("backup.db").is_file()
@@ -132,6 +133,25 @@ def test_what_is_not_there(photos: Path, tmp_path: Path) -> None:
         library.vectors()
     with RunLock(library.path), pytest.raises(LibraryLockedError):
         library.embed(photos)
+
+
+def test_looking_after_it(library: Library, photos: Path) -> None:
+    moved = photos.rename(photos.with_name("moved"))
+    (root,) = library.relocate(photos, moved)
+    assert (root.new, root.found) == (os.fsencode(moved), 4)
+    assert library.search("red", k=1)[0].file.parent == moved
+    (moved / "bike.jpg").unlink()
+    assert [fault.kind for fault in library.check()] == ["missing-file"]
+    mended = library.repair()
+    assert (len(mended.found), mended.left) == (1, ())
+    (one,) = library.forget(moved / "001.jpg")
+    assert one.pictures == 1
+    assert library.counts().pictures.count == 2
+    nothing = Library(photos.parent / "nothing" / "library.db")
+    for call in (nothing.repair, lambda: nothing.forget("x"), nothing.check, nothing.counts):
+        with pytest.raises(NotFoundError):
+            call()
+    assert not nothing.path.parent.exists()
 
 
 def test_the_library_of_this_place(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,13 @@ def mend_library(library: Library, *, deep: bool, on_progress: OnChecked) -> Men
     found: dict[Fault, None] = {}
     left: Sequence[Fault] = ()
     read = False
-    for _ in range(_ROUNDS):
+    for turn in range(_ROUNDS):
         left = check_library(library, deep=deep and not read, on_progress=on_progress)
         if not left or any(fault in found for fault in left):
             break
         read = not any(fault.kind in ("integrity", "schema") for fault in left)
-        found.update(dict.fromkeys(left))
+        # A cache that the turn before has made old was in order when it was found.
+        found.update(dict.fromkeys(fault for fault in left if turn == 0 or fault.kind != "old-cache"))
         _mend(library, left)
     return Mended(found=tuple({**found, **dict.fromkeys(left)}), left=tuple(left))
 
@@ -57,7 +58,7 @@ def _mend(library: Library, faults: Sequence[Fault]) -> None:
                 _MENDING[kind](connection, found)
     for fault in (*by_kind.get("stale-cache", ()), *by_kind.get("old-cache", ())):
         if fault.path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # what cannot be removed is found again
                 os.unlink(fault.path)
 
 

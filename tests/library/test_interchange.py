@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from clipcli.app import app
 from clipcli.bundle.encoder import Model
 from clipcli.library import embedding_files, interchange
+from clipcli.library.interchange import import_embeddings
 from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library
 from tests.library.conftest import Index, integrity, rows
@@ -143,6 +144,24 @@ def test_an_import_makes_a_library_but_not_for_nonsense(folder: Path, library_fi
     clip(library_file, "export", tmp_path / "out.npz")
     assert clip(new, "import", tmp_path / "out.npz").exit_code == 0
     assert rows(new, PICTURES) == rows(library_file, PICTURES)
+
+
+def test_an_import_that_is_stopped_goes_on(
+    folder: Path, library_file: Path, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_files, "_ROWS_AT_ONCE", 2)
+    file = tmp_path / "out.npz"
+    clip(library_file, "export", file)
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with Library.open(empty, write=True) as library, pytest.raises(KeyboardInterrupt):
+        import_embeddings(library, file, on_progress=stop)
+    assert rows(empty, "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM embeddings)") == [(2, 2)]
+    assert clip(empty, "check").stderr == "nothing is wrong\n"
+    assert clip(empty, "import", file).stderr == "2 vectors added (2 new pictures), 2 known before\n"
+    assert rows(empty, PICTURES) == rows(library_file, PICTURES)
 
 
 def test_which_model(folder: Path, library_file: Path, empty: Path, tmp_path: Path) -> None:

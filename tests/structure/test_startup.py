@@ -75,6 +75,9 @@ def test_everyday_commands(walled: Walled, photo_folder: Callable[..., Path], tm
     similar = walled("similar", photos / "000.jpg", "--db", "library.db", "--where", "width > 1", "--copy-to", "copies")
     assert_ran(similar)
     assert_ran(walled("duplicates", "--threshold", "0.99", "--db", "library.db"))
+    for name in ("stats", "roots", "skipped"):
+        assert_ran(walled("library", name, "--db", "library.db"))
+    assert_ran(walled("library", "backup", "copy.db", "--db", "library.db"))
     assert_ran(walled("classify", photos / "000.jpg", "-l", "red", "-l", "blue", "-m", model))
     assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "-o", "matrix.png"))
 

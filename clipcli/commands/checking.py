@@ -115,6 +115,7 @@ def _write_faults(result: Mended, format: Format | None) -> None:
 
 def _tell_outcome(result: Mended, *, repair: bool) -> None:
     """Raises LibraryDamagedError where damage is left."""
+    from clipcli.library.faults import KINDS
     from clipcli.render.notes import counted, say
 
     damage = [fault for fault in result.left if fault.damage]
@@ -129,4 +130,6 @@ def _tell_outcome(result: Mended, *, repair: bool) -> None:
     elif not repair:
         say("no damage; what is listed is seen to by the next 'clip embed' or search")
     else:
-        say(f"{counted(len(result.found), 'fault')} mended; 'clip embed FOLDER' makes again what was dropped")
+        again = any(KINDS[fault.kind].drops_vectors for fault in result.found)
+        said = "; 'clip embed FOLDER' makes again what was dropped" if again else ""
+        say(f"{counted(len(result.found), 'fault')} mended{said}")

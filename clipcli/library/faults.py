@@ -15,6 +15,11 @@ class Kind:
     meaning: str
     remedy: str
 
+    @property
+    def drops_vectors(self) -> bool:
+        """Whether the next `embed` has to make something again after a repair."""
+        return "dropped" in self.remedy
+
 
 KINDS = {
     "integrity": Kind(damage=True, meaning="SQLite finds the file damaged", remedy="indexes are made again"),

@@ -308,6 +308,8 @@ def test_the_command_says_what_and_ends_with_6(place: Place) -> None:
     assert all(json.loads(line)["mended"] for line in mended.stdout.splitlines())
     assert "mended; 'clip embed FOLDER' makes again what was dropped" in mended.stderr
     assert clip(place, "--deep").stderr == "nothing is wrong\n"
+    (place.folder / "000.jpg").unlink()
+    assert clip(place, "--repair").stderr == "1 fault mended\n"
 
 
 def test_what_everyday_life_leaves_is_not_damage(place: Place) -> None:

@@ -36,17 +36,18 @@ PHOTOGRAPHS = (
     "page.png",
     "rocket.jpg",
 )
-PHRASES = ("a red motorcycle", "a cat")
+# In words that the shipped model learnt: what it cannot know, it cannot show.
+PHRASES = ("a red motorcycle", "a cup of espresso")
 LOOKED_LIKE = "motorcycle_left.png"
 SHOWN = 3
-CLASSIFIED = "chelsea.png"
+CLASSIFIED = "coffee.png"
 FIGURE = "matrix.png"
-LABELS = ("cat", "dog", "horse", "cup of coffee", "motorcycle")
+LABELS = ("espresso", "teapot", "pizza", "ice cream", "cat")
 # A sentence for each photograph of the figure, in the order of its columns.
 SENTENCES = {
-    "astronaut.png": "a portrait of an astronaut in an orange suit",
+    "astronaut.png": "a woman in an orange suit",
     "chelsea.png": "the face of a tabby cat",
-    "coffee.png": "a cup of coffee on a saucer",
+    "coffee.png": "a cup of espresso on a table",
     "horse.png": "the black silhouette of a horse",
     "motorcycle_right.png": "a red motorcycle in a garage",
     "rocket.jpg": "a rocket on its launch pad at night",
@@ -102,7 +103,7 @@ def demo(
     _draw(folder, loaded)
     write_link("drawn: ", os.fsencode(folder / FIGURE))
     write_heading("Go on in the folder of the demo, or with pictures of your own:")
-    write_text(f"  cd {shlex.quote(str(folder))}\n  clip search a cup\n  clip embed ~/Pictures\n")
+    write_text(f"  cd {shlex.quote(str(folder))}\n  clip search a woman in an orange suit\n  clip embed ~/Pictures\n")
 
 
 def _shipped() -> list[Path]:

@@ -109,5 +109,5 @@ def test_the_starter_is_mentioned_every_time(bundle: Path, tmp_path: Path, monke
 
 
 def test_every_sentence_belongs_to_a_photograph() -> None:
-    assert set(module.SENTENCES) | {module.CLASSIFIED, module.LOOKED_LIKE} <= set(module.PHOTOGRAPHS)
+    assert set(module.SENTENCES) | {*module.CLASSIFIED, module.LOOKED_LIKE} <= set(module.PHOTOGRAPHS)
     assert len(set(module.SENTENCES.values())) == len(module.SENTENCES)

@@ -35,7 +35,7 @@ class TrainOptions:
 
     epochs: float = 10.0  # passes over the rows of all sources
     batch_size: int = 128
-    lr: float = 1e-4  # at the peak
+    lr: float = 5e-5  # at the peak
     weight_decay: float = 0.1
     beta2: float = 0.98  # table 18 of the paper, Vision Transformers
     warmup: float = 0.1  # share of all steps

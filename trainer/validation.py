@@ -97,6 +97,14 @@ def _zero_shot(
 
 
 def score(metrics: Metrics) -> float:
-    """One number to choose a checkpoint by: the mean over sets of recall@10 both ways and of top-1."""
-    chosen = [value for name, value in metrics.items() if name.endswith(("@10", "/top1"))]
+    """One number to choose a checkpoint by: the mean of recall@1, 5 and 10 for each set and way, and of top-1.
+
+    Recall@10 alone is 1 for any model where few pictures are held out, and would choose nothing.
+    """
+    recalls: dict[str, list[float]] = {}
+    for name, value in metrics.items():
+        if "@" in name:
+            recalls.setdefault(name.split("@")[0], []).append(value)
+    chosen = [sum(values) / len(values) for values in recalls.values()]
+    chosen += [value for name, value in metrics.items() if name.endswith("/top1")]
     return sum(chosen) / len(chosen) if chosen else 0.0

@@ -99,7 +99,7 @@ def train(
         int | None, _option("--batch-size", "-b", metavar="N", help="Pairs a step. Default: 128, from scratch 256.")
     ] = None,
     lr: Annotated[
-        float | None, _option("--lr", metavar="RATE", help="Peak learning rate. Default: 1e-4, from scratch 1e-3.")
+        float | None, _option("--lr", metavar="RATE", help="Peak learning rate. Default: 5e-5, from scratch 1e-3.")
     ] = None,
     weight_decay: Annotated[
         float | None, _option("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")

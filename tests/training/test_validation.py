@@ -139,6 +139,8 @@ def test_few_classes_few_captions_and_nothing(model: Clip, tokenizer: Tokenizer)
 
 
 def test_score() -> None:
-    metrics = {"a/text_to_image@1": 0.9, "a/text_to_image@10": 0.5, "a/image_to_text@10": 0.3, "b/top1": 0.1}
+    metrics = {"a/text_to_image@1": 0.1, "a/text_to_image@10": 0.5, "a/image_to_text@10": 0.5, "b/top1": 0.1}
     assert score({**metrics, "b/top5": 1.0, "b/mean_per_class": 1.0}) == pytest.approx(0.3)
+    told_apart = {"a/text_to_image@1": 0.2, "a/text_to_image@10": 1.0}  # few held out: recall@10 is 1 for any model
+    assert score({**told_apart, "a/text_to_image@1": 0.3}) > score(told_apart)
     assert score({}) == 0.0

@@ -48,13 +48,14 @@ def library(photos: Path, tmp_path: Path) -> Library:
 
 def test_the_page_runs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, Any] = {}
     for block in blocks:
         exec(block, names)
     said = capsys.readouterr()
     assert said.err == ""
     assert said.out.startswith("4 embedded, 0 unchanged\n1. ")
+    assert "[('favourite', 2)] [['favourite']]\n" in said.out
     assert said.out.endswith("4 pictures\nno such file or folder: no-such-folder\n")
     assert names["like"][0].file == photos / "bike.jpg"
     assert len(names["library"].vectors()[0]) == 3  # one was forgotten
@@ -134,6 +135,20 @@ def test_what_is_not_there(photos: Path, tmp_path: Path) -> None:
         library.vectors()
     with RunLock(library.path), pytest.raises(LibraryLockedError):
         library.embed(photos)
+
+
+def test_tags(library: Library, photos: Path) -> None:
+    bike, other = photos / "bike.jpg", photos / "001.jpg"
+    assert library.tag([bike, str(other)], "cat") == 2
+    assert library.tag([library.search(bike, k=1)[0].image_id], "cat") == 0
+    assert library.tags([other, photos / "002.jpg", bike]) == [["cat"], [], ["cat"]]
+    assert library.untag([other], "cat") == 1
+    assert library.labels() == [("cat", 1)]
+    with pytest.raises(NotFoundError, match="no picture nowhere"):
+        library.tag([bike, "nowhere.jpg"], "dog")
+    with pytest.raises(TypeError, match="a list is wanted"):
+        library.tags("bike.jpg")
+    assert library.labels() == [("cat", 1)]
 
 
 def test_looking_after_it(library: Library, photos: Path) -> None:

@@ -1,7 +1,6 @@
-"""`from clipcli import Library, Model`: the suite for Python programs. docs/python.md shows it at work.
+"""A library for Python programs: what the commands do, as methods.
 
-Paths are `str` or `Path`; errors are those of `clipcli.errors`. Nothing is printed.
-Shapes: B batch, N images, C labels, D embedding.
+Shapes: N images, D embedding.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.encoder import Model as Encoder
-from clipcli.bundle.installed import find_model
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import NotFoundError
+from clipcli.interface.model import AnyPath, Model, several
 from clipcli.library.models import StoredModel, installed_folder, own_model, stored_models
 from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library as LibraryFile
@@ -33,12 +31,7 @@ if TYPE_CHECKING:
     from clipcli.library.repair import Mended
     from clipcli.library.report import IndexReport, Progress
 
-__all__ = ["Library", "Match", "Model"]
-
-_PICTURES_AT_ONCE = 32
-
-AnyPath = str | Path
-_T = TypeVar("_T")
+__all__ = ["Library", "Match"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,66 +42,6 @@ class Match:
     score: float
     file: Path
     image_id: int
-
-
-class Model:
-    """A model on this machine: texts and pictures in, unit vectors out. It is loaded at its first use, tower by tower.
-
-    `name` is an installed model or a model folder; without one it is the default model. Raises NotFoundError where
-    there is no such model, ModelError where it is damaged; DeviceError comes with the first use.
-    """
-
-    def __init__(
-        self,
-        name: AnyPath | None = None,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-    ) -> None:
-        folder = find_model(None if name is None else os.fspath(name))
-        self.encoder = Encoder.load(folder, device=device, precision=precision, threads=threads)
-
-    @property
-    def name(self) -> str:
-        return self.encoder.name
-
-    @property
-    def dimension(self) -> int:
-        """How many numbers an embedding has."""
-        return self.encoder.spec.embedding_dim
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(B, D), each of length 1."""
-        return self.encoder.encode_texts(_several(texts))
-
-    def encode_pictures(self, files: Sequence[AnyPath]) -> NDArray[np.float32]:
-        """(B, D), each of length 1. Raises ImageError for a file that cannot be read."""
-        from clipcli.bundle.preprocess import to_pixels
-        from clipcli.photos.decode import open_image
-
-        preprocess = self.encoder.spec.preprocess
-        files = _several(files)
-        found = [np.empty((0, self.dimension), dtype=np.float32)]
-        for start in range(0, len(files), _PICTURES_AT_ONCE):
-            images = (open_image(file, hint=preprocess.image_size) for file in files[start : start + _PICTURES_AT_ONCE])
-            found.append(self.encoder.encode_images(np.stack([to_pixels(image, preprocess) for image in images])))
-        return np.concatenate(found)
-
-    def classify(
-        self, files: Sequence[AnyPath], labels: Sequence[str], *, templates: Sequence[str] | None = None
-    ) -> NDArray[np.float64]:
-        """(B, C): how probable each label is for each picture, by the model's own prompt templates or by these.
-
-        A row adds up to 1, except with a model trained with sigmoids, whose labels are independent.
-        """
-        from clipcli.bundle.templates import class_prototypes
-        from clipcli.evaluate.probabilities import label_probabilities
-
-        spec = self.encoder.spec
-        prototypes = class_prototypes(self.encoder, _several(labels), templates or spec.templates)  # (C, D)
-        cosines = self.encode_pictures(files) @ prototypes.T
-        return label_probabilities(cosines, logit_scale=spec.logit_scale, logit_bias=spec.logit_bias)
 
 
 class Library:
@@ -141,7 +74,7 @@ class Library:
         from clipcli.library.indexing import IndexOptions, index_folders
         from clipcli.library.roots import targets
 
-        options = IndexOptions(force=force, exclude=tuple(_several(exclude)), include=tuple(_several(include)))
+        options = IndexOptions(force=force, exclude=tuple(several(exclude)), include=tuple(several(include)))
         named = [os.fsencode(path) for path in paths]
         targets(named, ())  # a name that is not there makes no library
         with ExitStack() as stack:
@@ -254,11 +187,55 @@ class Library:
         with LibraryFile.open(self.path) as library:
             return backup_library(library, Path(target), on_progress=_say_nothing)
 
+    def tag(self, pictures: Sequence[AnyPath | int], label: str) -> int:
+        """Give pictures of the library (files or ids) a tag by hand; how many had it not.
+
+        Raises NotFoundError for one that is not in the library, UsageError for a label that is none.
+        """
+        from clipcli.library.tags import add_tags
+
+        with LibraryFile.open(self.path, write=True) as library:
+            return add_tags(library, self._ids(library, pictures), label)
+
+    def untag(self, pictures: Sequence[AnyPath | int], label: str) -> int:
+        """Take a tag off pictures, whoever gave it; how many had it."""
+        from clipcli.library.tags import remove_tags
+
+        with LibraryFile.open(self.path, write=True) as library:
+            return remove_tags(library, self._ids(library, pictures), label)
+
+    def labels(self) -> list[tuple[str, int]]:
+        """Every tag with the number of pictures that have it, the commonest first."""
+        from clipcli.library.tags import labels
+
+        with LibraryFile.open(self.path) as library:
+            return labels(library)
+
+    def tags(self, pictures: Sequence[AnyPath | int]) -> list[list[str]]:
+        """The tags of each picture, in the order of `pictures`."""
+        from clipcli.library.tags import tags_of
+
+        with LibraryFile.open(self.path) as library:
+            ids = self._ids(library, pictures)
+            found = tags_of(library, ids)
+        return [found[image_id] for image_id in ids]
+
     @contextmanager
     def _changing(self) -> Iterator[LibraryFile]:
         LibraryFile.open(self.path).close()  # before a lock file is made beside something that is no library
         with RunLock(self.path), LibraryFile.open(self.path, write=True) as library:
             yield library
+
+    def _ids(self, library: LibraryFile, pictures: Sequence[AnyPath | int]) -> list[int]:
+        from clipcli.library.pictures import image_at
+
+        found = []
+        for picture in several(pictures):
+            image_id = picture if isinstance(picture, int) else image_at(library, os.fsencode(picture))
+            if image_id is None:
+                raise NotFoundError(f"the library has no picture {picture}")
+            found.append(image_id)
+        return found
 
     def _stored(self, library: LibraryFile, model: Model | None) -> StoredModel:
         """The embeddings to compare with: of `model`, in its own precision where the library has that; else its own."""
@@ -291,10 +268,3 @@ class Library:
 
 def _say_nothing(*progress: object) -> None:
     """For a call that nobody listens to."""
-
-
-def _several(values: Sequence[_T]) -> Sequence[_T]:
-    """A single text where several were meant would be taken letter by letter."""
-    if isinstance(values, str | Path):
-        raise TypeError(f"a list is wanted, not {values!r} alone")
-    return values

@@ -42,8 +42,8 @@ def thumbnail(
     """The picture as a WebP or JPEG file whose longer side has at most `long_side` pixels; never made larger.
 
     `source` is a path, or the content of a file as bytes. Upright, without metadata, alpha over white. Safe to call
-    from many threads: large pictures wait for each other. Raises ImageError, whose `reason` is one word; ValueError for a
-    side or a quality that makes no sense.
+    from many threads: large pictures wait for each other. Raises ImageError, whose `reason` is one word; ValueError for
+    a side or a quality that makes no sense.
     """
     return encode(
         small_picture(source, long_side=long_side, max_megapixels=max_megapixels), encoding=encoding, quality=quality
@@ -74,7 +74,7 @@ def small_pictures(
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     workers: int | None = None,
 ) -> Iterator[Picture | ImageError]:
-    """`small_picture` of each, in order, decoded in threads a few ahead; an ImageError in the place of what cannot be read."""
+    """`small_picture` of each, in order, made in threads a few ahead; an ImageError in place of what cannot be read."""
     workers = workers or min(MOST_WORKERS, os.cpu_count() or 1)
 
     def made(source: Path | bytes | str) -> Picture | ImageError:

@@ -344,7 +344,7 @@ def test_a_reader_that_leaves_early_hurts_nobody(own_library: Path) -> None:
             "SELECT i, 1, printf('made-up-%0120d.png', i), 0, 0, '', 1, 1, 'PNG' FROM n"
         )
         connection.execute(
-            "INSERT INTO embeddings SELECT images.id, 1, '', embeddings.vector FROM images, embeddings "
+            "INSERT INTO embeddings SELECT images.id, 1, '', embeddings.vector, 1 FROM images, embeddings "
             "WHERE embeddings.image_id = 1 AND images.id >= 100"
         )
     connection.close()

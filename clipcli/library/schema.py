@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate"]
+__all__ = ["APPLICATION_ID", "FRAMES_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate"]
 
 APPLICATION_ID = 0x636C6970  # "clip", at offset 68 of the file: `file` and other programs can tell what it is
 
@@ -161,6 +161,33 @@ def _not_duplicates(db: Database) -> None:
     db.execute(_NOT_DUPLICATES)
 
 
+_FRAMES_AND_TRUNCATION = (
+    # Comments of this kind stay in the middle of the statement, where SQLite keeps them.
+    "ALTER TABLE images ADD COLUMN frames /* how many can be read in the file; empty: not counted yet */ INTEGER",
+    "ALTER TABLE images ADD COLUMN truncated /* 1: the file is cut short, what is there was taken */ "
+    "INTEGER NOT NULL DEFAULT 0 CHECK (truncated IN (0, 1))",
+    "ALTER TABLE embeddings ADD COLUMN frames /* how many of them the vector is the mean of */ "
+    "INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE skipped ADD COLUMN seconds /* the limit of a file that took too long: a higher one tries it again */ "
+    "REAL",
+    # Few pictures move: with this index none of the others is looked at when only they matter.
+    "CREATE INDEX idx_images_moving ON images (root_id, frames) WHERE frames > 1",
+    "DROP VIEW pictures",
+)
+
+_PICTURES_WITH_FRAMES = """
+SELECT images.id, roots.path || '/' || images.path AS path, images.width, images.height, images.format, images.taken_at,
+  images.camera, images.lens, images.latitude, images.longitude, images.stale, images.truncated, images.frames,
+  (SELECT group_concat(label, ', ') FROM tags WHERE tags.image_id = images.id) AS tags
+FROM images JOIN roots ON roots.id = images.root_id"""
+
+
+def _frames_and_truncation(db: Database) -> None:
+    for statement in _FRAMES_AND_TRUNCATION:
+        db.execute(statement)
+    db.create_view("pictures", _PICTURES_WITH_FRAMES)
+
+
 def _random_uuid() -> str:
     import uuid
 
@@ -179,9 +206,11 @@ class Migration:
 MIGRATIONS = (
     Migration(number=1, name="first tables", apply=_first),
     Migration(number=2, name="not duplicates", apply=_not_duplicates),
+    Migration(number=3, name="frames and truncation", apply=_frames_and_truncation),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 READABLE_SINCE = 1  # what has been added since then is empty in an older library: it can be read as it is
+FRAMES_SINCE = 3  # `frames` and `truncated` are there from this version on
 
 
 def migrate(connection: sqlite3.Connection, *, up_to: int | None = None) -> None:

@@ -36,7 +36,8 @@ def fill(library: Library, values: NDArray[np.float32], *, identity: str = A, pr
                 (number, root, f"{number}.png"),
             )
             connection.execute(
-                "INSERT INTO embeddings VALUES (?, ?, 'd', ?)", (number, model, row.astype("<f4").tobytes())
+                "INSERT INTO embeddings (image_id, model_id, digest, vector) VALUES (?, ?, 'd', ?)",
+                (number, model, row.astype("<f4").tobytes()),
             )
     return model
 
@@ -108,7 +109,7 @@ def test_the_cache_follows_every_change(library: Library, library_file: Path) ->
     content = library_file.read_bytes()
     changes = [
         ("DELETE FROM images WHERE id = 2", 3),
-        ("INSERT INTO embeddings SELECT 1, 1, 'd', vector FROM embeddings WHERE image_id = 1 AND 0", 3),
+        ("INSERT INTO embeddings SELECT 1, 1, 'd', vector, 1 FROM embeddings WHERE image_id = 1 AND 0", 3),
         ("UPDATE embeddings SET vector = (SELECT vector FROM embeddings WHERE image_id = 3) WHERE image_id = 1", 3),
     ]
     for statement, count in changes:

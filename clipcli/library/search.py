@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clipcli.errors import UsageError
 from clipcli.library.models import find_stored
 from clipcli.library.roots import read_roots
+from clipcli.library.scoring import LIKE_NOTHING, as_direction, best_rows, mean_and_spread, score_rows
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.vectors import matrix
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Hit", "find", "nearest", "paths_of"]
 
-_ROWS_AT_ONCE = 65536  # 128 MB of 512 numbers each: a larger library never has to be in memory as a whole
-_EXACT_AT_ONCE = 8192
 _IDS_AT_ONCE = 500
-_LIKE_NOTHING = -2  # the score of a damaged vector, below any cosine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,19 +103,19 @@ def find(
         raise UsageError(f"at least one result has to be asked for, not {k}")
     with library.read():
         model = find_stored(library, identity=identity, precision=precision)
-        direction = _direction(query, model.dimension)
+        direction = as_direction(query, model.dimension)
         ids, rows = matrix(library, model)
         chosen = _chosen(library, ids, filters, leave_out)
         mean = spread = least = None
         if min_sigma is None:
-            scores = _scores(rows, direction, chosen)
+            scores = score_rows(rows, direction, chosen)
         else:
-            every = _scores(rows, direction, None)
-            mean, spread = _mean_and_spread(every)
+            every = score_rows(rows, direction, None)
+            mean, spread = mean_and_spread(every)
             least = mean + min_sigma * spread if spread > 0 else math.inf  # nothing stands out where all are the same
             scores = every if chosen is None else every[chosen]
         limits = [limit for limit in (threshold, least) if limit is not None]
-        places, cosines = _best(rows, direction, chosen, scores, k, max(limits, default=None))
+        places, cosines = best_rows(rows, direction, chosen, scores, k, max(limits, default=None))
         found = [int(number) for number in ids[places]]
         paths = paths_of(library, found)
     return Answer(
@@ -127,7 +125,7 @@ def find(
         ],
         searched=len(ids),
         considered=len(scores),
-        best=float(scores.max()) if len(scores) and scores.max() > _LIKE_NOTHING else None,
+        best=float(scores.max()) if len(scores) and scores.max() > LIKE_NOTHING else None,
         mean=mean,
         spread=spread,
     )
@@ -147,15 +145,6 @@ def paths_of(library: Library, image_ids: Iterable[int]) -> dict[int, bytes]:
     return found
 
 
-def _direction(query: NDArray[np.floating], dimension: int) -> NDArray[np.float64]:
-    """(D,) of length 1, so that a product with a unit vector is a cosine."""
-    flat = np.asarray(query, dtype=np.float64).reshape(-1)
-    length = float(np.linalg.norm(flat))
-    if len(flat) != dimension or not np.isfinite(length) or length == 0:
-        raise UsageError(f"a query needs {dimension} finite numbers that are not all zero")
-    return flat / length
-
-
 def _chosen(
     library: Library, ids: NDArray[np.int64], filters: Filters | None, leave_out: Collection[int]
 ) -> NDArray[np.intp] | None:
@@ -170,61 +159,6 @@ def _chosen(
     if leave_out:
         keep &= ~np.isin(ids, np.array(list(leave_out), dtype=np.int64))
     return np.flatnonzero(keep)
-
-
-def _scores(
-    rows: NDArray[np.float32], direction: NDArray[np.float64], chosen: NDArray[np.intp] | None
-) -> NDArray[np.float32]:
-    """Cosines of the chosen rows, in blocks, so that a library larger than memory can be searched."""
-    narrow = direction.astype(np.float32)
-    count = len(rows) if chosen is None else len(chosen)
-    scores = np.empty(count, dtype=np.float32)
-    for start in range(0, count, _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
-        np.matmul(rows[part] if chosen is None else rows[chosen[part]], narrow, out=scores[part])
-    scores[~np.isfinite(scores)] = _LIKE_NOTHING
-    return scores
-
-
-def _mean_and_spread(scores: NDArray[np.float32]) -> tuple[float, float]:
-    sound = scores[scores > _LIKE_NOTHING].astype(np.float64)
-    return (float(sound.mean()), float(sound.std())) if len(sound) else (0.0, 0.0)
-
-
-def _best(
-    rows: NDArray[np.float32],  # (N, D)
-    direction: NDArray[np.float64],  # (D,)
-    chosen: NDArray[np.intp] | None,
-    scores: NDArray[np.float32],  # of the chosen rows
-    k: int | None,
-    least: float | None,
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Rows of the results in order, and their cosines in float64. Ids ascend with the row, which settles ties."""
-    # A dot product of unit vectors in float32 is off by at most D unit roundoffs (Higham 2002, 3.1), and the query was
-    # rounded too. What lies within twice that of a limit is decided by float64.
-    doubt = 2 * (len(direction) + 2) * 2.0**-24
-    candidates = np.flatnonzero(scores > _LIKE_NOTHING)
-    if least is not None:
-        candidates = candidates[scores[candidates] >= least - doubt]
-    if k is not None and k < len(candidates):
-        among = scores[candidates]
-        kth = float(np.partition(among, len(among) - k)[len(among) - k])
-        candidates = candidates[among >= kth - doubt]
-    places = candidates if chosen is None else chosen[candidates]
-    exact = np.empty(len(places))
-    for start in range(0, len(places), _EXACT_AT_ONCE):
-        part = slice(start, start + _EXACT_AT_ONCE)
-        exact[part] = _products(rows[places[part]], direction)
-    order = np.argsort(-exact, kind="stable")
-    if least is not None:
-        order = order[exact[order] >= least]
-    order = order[:k]
-    return places[order], exact[order]
-
-
-def _products(rows: NDArray[np.float32], direction: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row by row: equal vectors get equal scores wherever they stand, which a matrix product does not promise."""
-    return np.asarray(np.einsum("nd,d->n", rows.astype(np.float64), direction, optimize=False))
 
 
 def _parts(values: Iterable[int]) -> Iterator[list[int]]:

@@ -1,6 +1,7 @@
-"""What a pair of towers looks like, and the table of named architectures.
+"""What a pair of towers looks like; `architectures.py` has the table of those with a name.
 
-An `ArchConfig` travels inside `model.json` (`towers`), so that a bundle can be trained further without its recipe.
+An `ArchConfig` travels inside `model.json` (`towers`), so that a bundle can be trained further without its recipe. What
+was added after the first version has a default that means what it meant before: older bundles keep loading.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from clipcli.errors import ModelError, NotFoundError, UsageError
+from clipcli.errors import ModelError, UsageError
 
-__all__ = ["ARCHITECTURES", "Activation", "ArchConfig", "ResNetConfig", "TextConfig", "ViTConfig", "architecture"]
+__all__ = ["Activation", "ArchConfig", "ImageForm", "ResNetConfig", "TextConfig", "TextForm", "ViTConfig"]
 
-Activation = Literal["gelu", "quick_gelu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+ImageForm = Literal["clip", "siglip"]
+TextForm = Literal["clip", "siglip"]
 PAPER_VOCABULARY = 49_408  # of the original release: 512 bytes and byte ends, 48,894 merges, two markers
 
 
@@ -24,15 +27,28 @@ def _whole(**values: object) -> None:
             raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
 
 
+def _one_of(value: object, kind: Any, what: str) -> None:
+    """Raises UsageError."""
+    if value not in get_args(kind):
+        raise UsageError(f"{what} is one of {', '.join(get_args(kind))}, not {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViTConfig:
-    """Vision Transformer (Dosovitskiy et al. 2020) with CLIP's extra layer norm before the blocks."""
+    """Vision Transformer (Dosovitskiy et al. 2020), in one of these forms.
+
+    clip    a class token, CLIP's extra layer norm before the blocks; the class token is projected linearly
+    siglip  no class token, patches with a bias, layer norms with an epsilon of 1e-6; the feature is what a learnt query
+            gathers from all positions (Zhai et al. 2022, "Scaling Vision Transformers", section 3.2), not projected
+    """
 
     image_size: int
     patch_size: int
     width: int
     layers: int
     heads: int
+    mlp_width: int | None = None  # of the hidden layer; None is four times the width
+    form: ImageForm = "clip"
 
     def __post_init__(self) -> None:
         _whole(
@@ -41,11 +57,25 @@ class ViTConfig:
             width=self.width,
             layers=self.layers,
             heads=self.heads,
+            mlp_width=self.hidden_width,
         )
-        if self.image_size % self.patch_size:
+        _one_of(self.form, ImageForm, "the form of an image tower")
+        if self.patch_size > self.image_size:
+            raise UsageError(f"image size {self.image_size} holds no patch of {self.patch_size}")
+        # SigLIP's So400m has 27 patches of 14 pixels in 384: what is left over at two edges goes unseen.
+        if self.image_size % self.patch_size and self.form == "clip":
             raise UsageError(f"image size {self.image_size} is not a multiple of the patch size {self.patch_size}")
         if self.width % self.heads:
             raise UsageError(f"width {self.width} is not a multiple of {self.heads} heads")
+
+    @property
+    def hidden_width(self) -> int:
+        return 4 * self.width if self.mlp_width is None else self.mlp_width
+
+    @property
+    def side(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +114,21 @@ class ResNetConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextConfig:
-    """Causal transformer (Radford et al. 2019); the feature is taken at the end token."""
+    """Transformer over tokens (Radford et al. 2019), in one of these forms.
+
+    clip    the feature is taken at the end token, the largest id, and projected
+    siglip  no causal mask, layer norms with an epsilon of 1e-6; the feature is taken at the last position, whatever
+            stands there, and projected with a bias
+    """
 
     width: int
     layers: int
     heads: int
     context_length: int = 77  # both markers counted
     vocab_size: int = PAPER_VOCABULARY
+    mlp_width: int | None = None  # of the hidden layer; None is four times the width
+    form: TextForm = "clip"
+    causal: bool = True  # tokens see only what stands before them
 
     def __post_init__(self) -> None:
         _whole(
@@ -99,11 +137,21 @@ class TextConfig:
             heads=self.heads,
             context_length=self.context_length,
             vocab_size=self.vocab_size,
+            mlp_width=self.hidden_width,
         )
+        _one_of(self.form, TextForm, "the form of a text tower")
+        if not isinstance(self.causal, bool):
+            raise UsageError(f"causal is true or false, not {self.causal!r}")
+        if self.causal and self.form == "siglip":
+            raise UsageError("a text tower of the form siglip has no causal mask")
         if self.width % self.heads:
             raise UsageError(f"text width {self.width} is not a multiple of {self.heads} heads")
         if self.context_length < 3:
             raise UsageError("a context holds at least the two markers and one token")
+
+    @property
+    def hidden_width(self) -> int:
+        return 4 * self.width if self.mlp_width is None else self.mlp_width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,13 +163,27 @@ class ArchConfig:
     image: ViTConfig | ResNetConfig
     text: TextConfig
     activation: Activation = "quick_gelu"  # of both transformers; the paper's weights were trained with it
+    text_activation: Activation | None = None  # where the text tower has another one
+    sigmoid: bool = False  # trained pair by pair (Zhai et al. 2023, "Sigmoid Loss"): a bias stands beside the scale
 
     def __post_init__(self) -> None:
         _whole(embedding_dim=self.embedding_dim)
         if not isinstance(self.name, str) or not self.name:
             raise UsageError("an architecture needs a name")
-        if self.activation not in get_args(Activation):
-            raise UsageError(f"the activation is one of {', '.join(get_args(Activation))}, not {self.activation!r}")
+        _one_of(self.activation, Activation, "the activation")
+        if self.text_activation is not None:
+            _one_of(self.text_activation, Activation, "the activation of the text tower")
+        if not isinstance(self.sigmoid, bool):
+            raise UsageError(f"sigmoid is true or false, not {self.sigmoid!r}")
+        if isinstance(self.image, ViTConfig) and self.image.form == "siglip" and self.embedding_dim != self.image.width:
+            raise UsageError(
+                f"an image tower of the form siglip is not projected: its width {self.image.width} is the embedding, "
+                f"not {self.embedding_dim}"
+            )
+
+    @property
+    def activation_of_text(self) -> Activation:
+        return self.text_activation or self.activation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `image.kind` tells the two image towers apart."""
@@ -148,51 +210,8 @@ class ArchConfig:
                 image=towers[kind](**image),
                 text=TextConfig(**plain["text"]),
                 activation=plain["activation"],
+                text_activation=plain.get("text_activation"),
+                sigmoid=plain.get("sigmoid", False),
             )
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise ModelError(f"the description of the towers cannot be read: {error!r}") from error
-
-
-def _resnet(size: int, width: int, layers: tuple[int, ...], heads: int) -> ResNetConfig:
-    return ResNetConfig(image_size=size, width=width, layers=layers, heads=heads)
-
-
-def _vit(size: int, patch: int, width: int, layers: int, heads: int) -> ViTConfig:
-    return ViTConfig(image_size=size, patch_size=patch, width=width, layers=layers, heads=heads)
-
-
-def _text(width: int, layers: int, heads: int, context_length: int = 77) -> TextConfig:
-    return TextConfig(width=width, layers=layers, heads=heads, context_length=context_length)
-
-
-# Names end in their image size in pixels where it is not 224. ViT-B/32 and RN50 are those of the paper's tables 19 and
-# 20; the smaller ones are ours, made for data and machines that the paper's would be too large for.
-ARCHITECTURES: dict[str, ArchConfig] = {
-    arch.name: arch
-    for arch in (
-        ArchConfig(
-            name="RN-nano-64", embedding_dim=256, image=_resnet(64, 48, (2, 3, 3), 12), text=_text(192, 3, 4, 40)
-        ),
-        ArchConfig(
-            name="RN-small-128", embedding_dim=384, image=_resnet(128, 48, (2, 3, 4, 2), 24), text=_text(320, 6, 5)
-        ),
-        ArchConfig(name="RN50", embedding_dim=1024, image=_resnet(224, 64, (3, 4, 6, 3), 32), text=_text(512, 12, 8)),
-        ArchConfig(name="ViT-nano-64/8", embedding_dim=256, image=_vit(64, 8, 192, 6, 3), text=_text(192, 3, 4, 40)),
-        ArchConfig(name="ViT-tiny-128/16", embedding_dim=256, image=_vit(128, 16, 192, 12, 3), text=_text(256, 6, 4)),
-        ArchConfig(name="ViT-S/32", embedding_dim=384, image=_vit(224, 32, 384, 12, 6), text=_text(384, 12, 6)),
-        ArchConfig(name="ViT-S/16", embedding_dim=384, image=_vit(224, 16, 384, 12, 6), text=_text(384, 12, 6)),
-        ArchConfig(name="ViT-B/32", embedding_dim=512, image=_vit(224, 32, 768, 12, 12), text=_text(512, 12, 8)),
-    )
-}
-
-
-def architecture(name: str) -> ArchConfig:
-    """The named architecture, whatever the case of the letters.
-
-    Raises:
-        NotFoundError: no such name; the message lists those there are.
-    """
-    for known, arch in ARCHITECTURES.items():
-        if known.lower() == name.lower():
-            return arch
-    raise NotFoundError(f"no architecture is called {name!r}; there are: {', '.join(ARCHITECTURES)}")

@@ -14,7 +14,8 @@ from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, Preprocess, prepro
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
 from trainer import checkpoints
-from trainer.config import ArchConfig, architecture
+from trainer.architectures import architecture
+from trainer.config import ArchConfig
 from trainer.data import Data, DataSummary, prepare_data
 from trainer.device import choose_compute
 from trainer.loop import Fit, Reporter

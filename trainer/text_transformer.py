@@ -1,6 +1,7 @@
-"""The text tower of CLIP (Radford et al. 2021, section 2.4): a causal pre-norm transformer.
+"""The text towers of CLIP (Radford et al. 2021, section 2.4) and of SigLIP (Zhai et al. 2023).
 
-The feature is the activation of the highest layer at the end token, layer-normalised and projected linearly.
+CLIP's feature is the activation of the highest layer at the end token, layer-normalised and projected linearly. In
+SigLIP's every token sees every other, and the feature stands at the last position, padding or not.
 
 Shapes: B batch, L tokens (at most the context length), C width, D embedding.
 """
@@ -19,19 +20,29 @@ __all__ = ["TextTransformer"]
 class TextTransformer(nn.Module):
     """Token ids (B, L) to embeddings (B, D), not normalised.
 
-    L may be less than the context length: under the causal mask nothing after the end token reaches it, so cutting
-    the padding changes no result. The end token's id is the largest of the vocabulary, as in the original release.
+    L may be less than the context length where the tower is causal: nothing after the end token reaches it, so cutting
+    the padding changes no result. In CLIP's form the end token's id is the largest of the vocabulary, as in the
+    original release.
     """
 
     def __init__(self, config: TextConfig, embedding_dim: int, activation: Activation) -> None:
         super().__init__()
+        self.siglip = config.form == "siglip"
+        eps = 1e-6 if self.siglip else 1e-5
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.width))
         self.transformer = Transformer(
-            width=config.width, layers=config.layers, heads=config.heads, activation=activation, causal=True
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+            activation=activation,
+            causal=config.causal,
+            hidden=config.hidden_width,
+            eps=eps,
         )
-        self.ln_final = nn.LayerNorm(config.width)
+        self.ln_final = nn.LayerNorm(config.width, eps=eps)
         self.text_projection = nn.Parameter(torch.empty(config.width, embedding_dim))
+        self.projection_bias = nn.Parameter(torch.zeros(embedding_dim)) if self.siglip else None
         nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positional_embedding, std=0.01)
         nn.init.normal_(self.text_projection, std=config.width**-0.5)
@@ -39,6 +50,9 @@ class TextTransformer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # (B, L, C)
         x = self.ln_final(self.transformer(x))
+        if self.siglip:
+            projected: Tensor = x[:, -1] @ self.text_projection + self.projection_bias  # (B, D)
+            return projected
         end = tokens.argmax(dim=1)  # (B,) the first place of the largest id
         feature = x.gather(1, end.view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)  # (B, C)
         out: Tensor = feature @ self.text_projection  # (B, D)

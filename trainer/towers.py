@@ -19,11 +19,12 @@ from trainer.vision_transformer import VisionTransformer
 __all__ = ["MAX_LOGIT_SCALE", "Clip"]
 
 INITIAL_LOGIT_SCALE = 1 / 0.07  # section 2.5
+INITIAL_SIGMOID = (10.0, -10.0)  # scale and bias (Zhai et al. 2023, section 3.2): at first nearly no pair is right
 MAX_LOGIT_SCALE = 100.0  # section 2.5: more proved to make training unstable
 
 
 class Clip(nn.Module):
-    """Image tower, text tower, and the logarithm of the logit scale."""
+    """Image tower, text tower, the logarithm of the logit scale, and for sigmoid models the bias beside it."""
 
     def __init__(self, config: ArchConfig) -> None:
         super().__init__()
@@ -33,8 +34,10 @@ class Clip(nn.Module):
             self.image_tower = ModifiedResNet(config.image, config.embedding_dim)
         else:
             self.image_tower = VisionTransformer(config.image, config.embedding_dim, config.activation)
-        self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(INITIAL_LOGIT_SCALE)))
+        self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation_of_text)
+        scale, bias = INITIAL_SIGMOID if config.sigmoid else (INITIAL_LOGIT_SCALE, None)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias))
 
     def encode_image(self, pixels: Tensor, normalise: bool = True) -> Tensor:
         """(B, 3, S, S) to (B, D) in float32, of length 1 unless told otherwise."""

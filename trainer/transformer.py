@@ -1,6 +1,6 @@
 """The residual attention block both transformers of CLIP are made of.
 
-Pre-norm (Radford et al. 2019): x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer four times as wide.
+Pre-norm (Radford et al. 2019): x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer mostly four times as wide.
 Parameter names follow the original release, so that its weights load without renaming.
 
 Shapes: B batch, L positions, C width.
@@ -14,16 +14,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.activations import make_activation
 from trainer.config import Activation
 
-__all__ = ["QuickGELU", "Transformer"]
+__all__ = ["Transformer", "feed_forward"]
 
 
-class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x): the approximation the original weights were trained with (Hendrycks & Gimpel 2016)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
+def feed_forward(width: int, hidden: int, activation: Activation) -> nn.Sequential:
+    """(…, C) -> (…, C) through `hidden` numbers."""
+    return nn.Sequential(
+        OrderedDict(
+            [
+                ("c_fc", nn.Linear(width, hidden)),
+                ("gelu", make_activation(activation)),
+                ("c_proj", nn.Linear(hidden, width)),
+            ]
+        )
+    )
 
 
 class Attention(nn.Module):
@@ -48,20 +55,14 @@ class Attention(nn.Module):
 
 
 class ResidualAttentionBlock(nn.Module):
-    def __init__(self, width: int, heads: int, activation: Activation, causal: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, activation: Activation, causal: bool, hidden: int | None = None, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         self.attn = Attention(width, heads, causal)
-        self.ln_1 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                [
-                    ("c_fc", nn.Linear(width, 4 * width)),
-                    ("gelu", QuickGELU() if activation == "quick_gelu" else nn.GELU()),
-                    ("c_proj", nn.Linear(4 * width, width)),
-                ]
-            )
-        )
-        self.ln_2 = nn.LayerNorm(width)
+        self.ln_1 = nn.LayerNorm(width, eps=eps)
+        self.mlp = feed_forward(width, hidden or 4 * width, activation)
+        self.ln_2 = nn.LayerNorm(width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.ln_1(x))
@@ -70,13 +71,23 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of blocks over (B, L, C)."""
+    """A stack of blocks over (B, L, C). `hidden` None is four times the width."""
 
-    def __init__(self, *, width: int, layers: int, heads: int, activation: Activation, causal: bool) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        activation: Activation,
+        causal: bool,
+        hidden: int | None = None,
+        eps: float = 1e-5,
+    ) -> None:
         super().__init__()
         self.width = width
         self.resblocks = nn.Sequential(
-            *(ResidualAttentionBlock(width, heads, activation, causal) for _ in range(layers))
+            *(ResidualAttentionBlock(width, heads, activation, causal, hidden, eps) for _ in range(layers))
         )
         self.initialise()
 

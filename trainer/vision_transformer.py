@@ -1,6 +1,8 @@
-"""The Vision Transformer of CLIP (Radford et al. 2021, section 2.4; Dosovitskiy et al. 2020).
+"""The Vision Transformer of CLIP and of SigLIP.
 
-Differs from the original by one more layer norm, on patches and positions together, before the transformer.
+CLIP's (Radford et al. 2021, section 2.4) differs from the original (Dosovitskiy et al. 2020) by one more layer norm, on
+patches and positions together, before the transformer. SigLIP's (Zhai et al. 2023) has the original's norms, no class
+token, and a pooling head that attends (Zhai et al. 2022, section 3.2).
 
 Shapes: B batch, S image side, P patches, C width, D embedding.
 """
@@ -8,12 +10,42 @@ Shapes: B batch, S image side, P patches, C width, D embedding.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.config import Activation, ViTConfig
-from trainer.transformer import Transformer
+from trainer.transformer import Transformer, feed_forward
 
-__all__ = ["VisionTransformer"]
+__all__ = ["PoolingHead", "VisionTransformer"]
+
+SIGLIP_EPS = 1e-6
+
+
+class PoolingHead(nn.Module):
+    """(B, P, C) -> (B, C): one learnt query attends to all positions, then a feed-forward layer with a residual."""
+
+    def __init__(self, width: int, heads: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.heads = heads
+        self.probe = nn.Parameter(width**-0.5 * torch.randn(1, 1, width))
+        self.in_proj_weight = nn.Parameter(width**-0.5 * torch.randn(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=SIGLIP_EPS)
+        self.mlp = feed_forward(width, hidden, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        query_weight, pair_weight = torch.split(self.in_proj_weight, [width, 2 * width])
+        query_bias, pair_bias = torch.split(self.in_proj_bias, [width, 2 * width])
+        query = F.linear(self.probe.to(x.dtype), query_weight, query_bias)  # (1, 1, C)
+        query = query.view(1, 1, self.heads, -1).transpose(1, 2).expand(batch, -1, -1, -1)  # (B, heads, 1, C / heads)
+        pair = F.linear(x, pair_weight, pair_bias).view(batch, length, 2, self.heads, width // self.heads)
+        key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, P, C / heads)
+        pooled = F.scaled_dot_product_attention(query, key, value)  # (B, heads, 1, C / heads)
+        x = self.out_proj(pooled.transpose(1, 2).reshape(batch, width))  # (B, C)
+        out: Tensor = x + self.mlp(self.norm(x))
+        return out
 
 
 class VisionTransformer(nn.Module):
@@ -21,20 +53,35 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: ViTConfig, embedding_dim: int, activation: Activation) -> None:
         super().__init__()
-        width, side = config.width, config.image_size // config.patch_size
-        scale = width**-0.5
-        self.conv1 = nn.Conv2d(3, width, kernel_size=config.patch_size, stride=config.patch_size, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(side * side + 1, width))
-        self.ln_pre = nn.LayerNorm(width)
+        self.siglip = config.form == "siglip"
+        width, patch = config.width, config.patch_size
+        scale, eps = width**-0.5, SIGLIP_EPS if self.siglip else 1e-5
+        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=self.siglip)
+        positions = config.side**2 + (0 if self.siglip else 1)
+        self.positional_embedding = nn.Parameter(scale * torch.randn(positions, width))
         self.transformer = Transformer(
-            width=width, layers=config.layers, heads=config.heads, activation=activation, causal=False
+            width=width,
+            layers=config.layers,
+            heads=config.heads,
+            activation=activation,
+            causal=False,
+            hidden=config.hidden_width,
+            eps=eps,
         )
-        self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, embedding_dim))
+        self.ln_post = nn.LayerNorm(width, eps=eps)
+        if self.siglip:
+            self.head = PoolingHead(width, config.heads, config.hidden_width, activation)
+        else:
+            self.class_embedding = nn.Parameter(scale * torch.randn(width))
+            self.ln_pre = nn.LayerNorm(width, eps=eps)
+            self.proj = nn.Parameter(scale * torch.randn(width, embedding_dim))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.conv1(pixels).flatten(2).transpose(1, 2)  # (B, P, C)
+        if self.siglip:
+            x = self.transformer(x + self.positional_embedding.to(x.dtype))
+            pooled: Tensor = self.head(self.ln_post(x))
+            return pooled  # (B, D)
         start = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([start, x], dim=1) + self.positional_embedding.to(x.dtype)  # (B, P + 1, C)
         x = self.transformer(self.ln_pre(x))

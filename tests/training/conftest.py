@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from clipcli.app import app
 from tests.training.tiny import RESNET, VIT, save_picture, write_pairs
-from trainer import config
+from trainer import architectures
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,7 +29,7 @@ def tiny_architectures() -> Iterator[None]:
     """`--arch tiny-resnet` and `--arch tiny-vit`."""
     with pytest.MonkeyPatch.context() as patch:
         for arch in (RESNET, VIT):
-            patch.setitem(config.ARCHITECTURES, arch.name, arch)
+            patch.setitem(architectures.ARCHITECTURES, arch.name, arch)
         yield
 
 

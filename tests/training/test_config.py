@@ -10,7 +10,8 @@ import pytest
 
 from clipcli.errors import ModelError, NotFoundError, UsageError
 from tests.training.tiny import RESNET, VIT
-from trainer.config import ARCHITECTURES, ArchConfig, ResNetConfig, TextConfig, ViTConfig, architecture
+from trainer.architectures import ARCHITECTURES, architecture
+from trainer.config import ArchConfig, ResNetConfig, TextConfig, ViTConfig
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.training.tiny import RESNET, VIT
-from trainer.config import ArchConfig, ResNetConfig, architecture
+from trainer.activations import QuickGELU
+from trainer.architectures import architecture
+from trainer.config import ArchConfig, ResNetConfig
 from trainer.resnet import AttentionPool, Bottleneck, ModifiedResNet
 from trainer.towers import Clip
-from trainer.transformer import QuickGELU, ResidualAttentionBlock
+from trainer.transformer import ResidualAttentionBlock
 
 Weights = dict[str, Tensor]
 VOCABULARY = 50

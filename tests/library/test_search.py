@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clipcli.errors import LibraryDamagedError, NotFoundError, UsageError
-from clipcli.library import search, vectors
+from clipcli.library import scoring, vectors
 from clipcli.library.models import keep_own_model, own_model, register_model, stored_models
 from clipcli.library.roots import add_root
 from clipcli.library.search import nearest, paths_of
@@ -60,7 +60,7 @@ def caches() -> list[str]:
 def test_results_are_those_of_brute_force(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     values = unit(300)
     fill(library, values)
-    monkeypatch.setattr(search, "_ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(scoring, "_ROWS_AT_ONCE", 64)
     query = unit(1, seed=1)[0] * 5  # a query of any length gives cosines
     hits = nearest(library, query, identity=A, k=20)
     cosines = values.astype(np.float64) @ (query / np.linalg.norm(query)).astype(np.float64)
@@ -83,7 +83,7 @@ def test_results_are_those_of_brute_force(library: Library, monkeypatch: pytest.
 )
 def test_ties_are_settled_by_id(scores: list[float], k: int | None, threshold: float | None) -> None:
     rows = np.array([[score] for score in scores], dtype=np.float32)  # (N, 1)
-    best, cosines = search._best(rows, np.ones(1), None, rows[:, 0], k, threshold)
+    best, cosines = scoring.best_rows(rows, np.ones(1), None, rows[:, 0], k, threshold)
     ranked = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     kept = [index for index in ranked if threshold is None or scores[index] >= threshold]
     assert best.tolist() == kept[:k]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
 
+from clipcli.commands.filter_options import (
+    CameraOption,
+    FormatIsOption,
+    InOption,
+    MinSizeOption,
+    NearOption,
+    SinceOption,
+    TagOption,
+    UntilOption,
+    WhereOption,
+    read_filters,
+)
 from clipcli.commands.options import (
     Device,
     DeviceOption,
@@ -20,19 +31,6 @@ from clipcli.commands.options import (
     PrecisionOption,
 )
 from clipcli.errors import InputError, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from clipcli.bundle.encoder import Model
-    from clipcli.commands.pictures import Skipped
-    from clipcli.render.records import Record
-
-    Batch = tuple[list[bytes], NDArray[np.float32]]  # paths, (B, D)
-
-STORED_AT_ONCE = 4096
-FIELDS = ("path", "path_b64", "label", "probability", "cosine", "rank")
 
 
 def classify(
@@ -63,7 +61,16 @@ def classify(
             "--templates", metavar="FILE", help="A text file with a template on each line.", show_default=False
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", metavar="N", min=0, help="Show the N likeliest labels; 0 shows all.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k",
+            metavar="N",
+            min=0,
+            help="Show the N likeliest labels; 0 shows all. Default: 10, of a library those it tags with.",
+            show_default=False,
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,8 +78,42 @@ def classify(
         ),
     ] = None,
     library: Annotated[
-        bool, typer.Option("--library", help="Classify the pictures of the library, from their stored embeddings.")
+        bool,
+        typer.Option("--library", help="Tag the pictures of the library, from their stored embeddings; see below."),
     ] = False,
+    multi: Annotated[
+        bool,
+        typer.Option("--multi", help="With --library: every label above the threshold, each judged on its own."),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="P",
+            help="With --library: no label less probable than this. With --multi or a single label it is a cosine, "
+            "unless the model was trained with sigmoids.",
+            show_default=False,
+        ),
+    ] = None,
+    none_label: Annotated[
+        str | None,
+        typer.Option(
+            "--none-label",
+            metavar="NAME",
+            help="With --library: the label of pictures that get none of the others.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --library: only say what would be tagged.")] = False,
+    folder: InOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    camera: CameraOption = None,
+    near: NearOption = None,
+    tag: TagOption = None,
+    format_is: FormatIsOption = None,
+    min_size: MinSizeOption = None,
+    where: WhereOption = None,
     db: LibraryOption = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
@@ -86,14 +127,21 @@ def classify(
     a label is among those given; the cosine says how near picture and sentence are, whatever else is asked. A single
     label has no probability, since there is nothing to compare it with.
 
+    With --library the pictures of the library are tagged, each with its likeliest label, and the score of the tag is
+    the cosine. What models said about these labels before is replaced, your own tags stay. Filters choose among the
+    pictures. Without --format it is shown how many pictures got each label, and with it, which.
+
     \b
       clip classify cat.jpg -l cat -l dog
       clip classify ~/Pictures --labels labels.txt --format csv
       clip classify scans -l receipt -l letter --only receipt -0 | xargs -0 ls -l
+      clip classify --library -l cat -l dog -l landscape --threshold 0.8 --none-label other
+      clip classify --library -l beach -l sunset --multi --threshold 0.2 --dry-run
     """
     from clipcli.bundle.templates import class_prototypes
-    from clipcli.commands.opening import model_and_device
-    from clipcli.commands.pictures import Skipped
+    from clipcli.commands.judging import FIELDS, Tally, judge, write_judged
+    from clipcli.commands.opening import model_and_device, open_model
+    from clipcli.commands.pictures import Skipped, embed_pictures, picture_paths
     from clipcli.render.notes import aside, counted, say
     from clipcli.render.records import choose_format, write_records
 
@@ -106,12 +154,50 @@ def classify(
     wanted = frozenset(only or [])
     if unknown := sorted(wanted - set(names)):
         raise UsageError(f"--only {unknown[0]!r} is not among the labels")
+    sentences = _texts("template", template, templates)
+    filters = read_filters(
+        folders=folder,
+        since=since,
+        until=until,
+        cameras=camera,
+        near=near,
+        tags=tag,
+        formats=format_is,
+        min_size=min_size,
+        where=where,
+    )
+    if library:
+        from clipcli.commands.labelling import Wanted, label_library
+
+        label_library(
+            Wanted(
+                names=tuple(names),
+                templates=tuple(sentences),
+                multi=multi,
+                threshold=threshold,
+                none_label=none_label,
+                filters=filters,
+                dry_run=dry_run,
+                k=k,
+                only=wanted,
+            ),
+            None if format is None and not print0 else written,
+            db,
+            model,
+            device=device,
+            precision=precision,
+            print0=print0,
+        )
+        return
+    if multi or dry_run or filters is not None or threshold is not None or none_label is not None:
+        raise UsageError("--multi, --threshold, --none-label, --dry-run and filters are for --library")
     skipped = Skipped()
-    loaded, batches = _source(images or [], library, db, model, device, precision, skipped)
-    sentences = _texts("template", template, templates) or loaded.spec.templates
-    prototypes = class_prototypes(loaded, names, sentences)  # (C, D)
+    paths = picture_paths(images or [], skipped)
+    loaded = open_model(model, device=device, precision=precision)
+    prototypes = class_prototypes(loaded, names, sentences or loaded.spec.templates)  # (C, D)
+    batches = embed_pictures(loaded, paths, skipped)
     tally = Tally()
-    records = judge(batches, prototypes, names, loaded, k or len(names), wanted, tally)
+    records = judge(batches, prototypes, names, loaded, (10 if k is None else k) or len(names), wanted, tally)
     if written == "table":
         write_judged(list(records))
         if tally.seen:
@@ -130,14 +216,6 @@ def classify(
         raise InputError(f"{len(skipped.files):,} of {considered} could not be read")
 
 
-@dataclass(kw_only=True, slots=True)
-class Tally:
-    """How many pictures were classified, and how many of them are shown."""
-
-    seen: int = 0
-    shown: int = 0
-
-
 def _texts(kind: str, given: Sequence[str] | None, file: Path | None) -> list[str]:
     """The labels or templates of the options and of the file's lines, each once, in order; empty lines are left out."""
     texts = list(given or [])
@@ -152,104 +230,3 @@ def _texts(kind: str, given: Sequence[str] | None, file: Path | None) -> list[st
     if file is not None and not texts:
         raise UsageError(f"there is no {kind} in {file}")
     return texts
-
-
-def _source(
-    images: Sequence[Path],
-    library: bool,
-    db: Path | None,
-    name: str | None,
-    device: Device,
-    precision: Precision,
-    skipped: Skipped,
-) -> tuple[Model, Iterator[Batch]]:
-    """The model, and the pictures with their vectors, from files or from the library."""
-    from clipcli.commands.opening import open_model
-    from clipcli.commands.pictures import embed_pictures, picture_paths
-
-    if library:
-        return _stored(db, name, device, precision)
-    paths = picture_paths(images, skipped)
-    loaded = open_model(name, device=device, precision=precision)
-    return loaded, embed_pictures(loaded, paths, skipped)
-
-
-def _stored(db: Path | None, name: str | None, device: Device, precision: Precision) -> tuple[Model, Iterator[Batch]]:
-    """The library's model and the pictures with the vectors it has of them, in the order of their ids."""
-    from clipcli.commands.opening import open_library, open_model, open_model_of
-    from clipcli.library.search import paths_of
-    from clipcli.library.vectors import vectors
-
-    with open_library(db) as opened:
-        chosen = open_model_of(opened, name, device=device, precision=precision)
-        if chosen is None:
-            return open_model(name, device=device, precision=precision), iter(())
-        with opened.read():  # one state, so that every vector has its path
-            ids, rows = vectors(
-                opened, identity=chosen.model.identity, precision=chosen.stored_precision
-            )  # (N,), (N, D)
-            where = paths_of(opened, (int(number) for number in ids))
-
-    def batches() -> Iterator[Batch]:
-        for start in range(0, len(ids), STORED_AT_ONCE):
-            part = slice(start, start + STORED_AT_ONCE)
-            yield [where[int(number)] for number in ids[part]], rows[part]
-
-    return chosen.model, batches()
-
-
-def judge(
-    batches: Iterator[Batch],
-    prototypes: NDArray[np.float32],  # (C, D)
-    names: Sequence[str],
-    model: Model,
-    top: int,
-    wanted: frozenset[str],
-    tally: Tally,
-) -> Iterator[Record]:
-    """A record per picture and label, likeliest first; a picture whose likeliest label is not wanted is left out."""
-    from clipcli.evaluate.probabilities import label_probabilities, likeliest
-
-    certain = len(names) > 1 or model.spec.logit_bias is not None
-    for paths, vectors in batches:
-        cosines = vectors @ prototypes.T  # (B, C)
-        probabilities = label_probabilities(
-            cosines, logit_scale=model.spec.logit_scale, logit_bias=model.spec.logit_bias
-        )
-        order = likeliest(cosines, top)  # (B, top)
-        tally.seen += len(paths)
-        for row, path in enumerate(paths):
-            if wanted and names[order[row, 0]] not in wanted:
-                continue
-            tally.shown += 1
-            for rank, column in enumerate(order[row], start=1):
-                yield {
-                    "path": path,
-                    "label": names[column],
-                    "probability": round(float(probabilities[row, column]), 6) if certain else None,
-                    "cosine": round(float(cosines[row, column]), 6),
-                    "rank": rank,
-                }
-
-
-def write_judged(records: Sequence[Record]) -> None:
-    """Pictures with their labels as a table; nothing at all for none."""
-    from clipcli.render.tables import BarCell, Cell, Column, PathCell, write_table
-
-    rows: list[list[Cell]] = []
-    columns = [Column(title="picture", wide=True), Column(title="label"), Column(title="cosine", right=True)]
-    certain = any(record["probability"] is not None for record in records)
-    if certain:
-        columns += [Column(title="probability", right=True), Column(title="")]
-    for record in records:
-        row: list[Cell] = [
-            PathCell(path=cast("bytes", record["path"]), again=record["rank"] != 1),
-            str(record["label"]),
-            f"{record['cosine']:.3f}",
-        ]
-        if certain:
-            share = cast("float", record["probability"])
-            row += [f"{share:.1%}", BarCell(share=share)]
-        rows.append(row)
-    if rows:
-        write_table(columns, rows)

@@ -170,7 +170,7 @@ def _search(library: Library, model: Model, query: Query) -> None:
 
 def _classify(folder: Path, model: Model) -> None:
     from clipcli.bundle.templates import class_prototypes
-    from clipcli.commands.classify import Tally, judge, write_judged
+    from clipcli.commands.judging import Tally, judge, write_judged
     from clipcli.commands.pictures import Skipped, embed_pictures
 
     prototypes = class_prototypes(model, LABELS, model.spec.templates)  # (C, D)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from clipcli.bundle.encoder import Model
@@ -45,6 +46,8 @@ def export_bundle(
     folder: Path,
     name: str,
     tokenizer_file: Path,
+    text_cleaning: str = "none",
+    pad_id: int = 0,
     preprocess: Preprocess,
     samples: Samples,
     precisions: Sequence[str] = PRECISIONS,
@@ -63,9 +66,9 @@ def export_bundle(
     Raises ModelError where no variant is good enough, or where the tokenizer does not belong to the towers.
     """
     check_precisions(precisions, default_precision)
-    model = copy.deepcopy(model).cpu().float().eval()  # the caller's may be in training, on a GPU, in half precision
+    model = _in_fp32(model)
     context_length = model.config.text.context_length
-    tokenizer = _load_tokenizer(tokenizer_file, model)
+    tokenizer = _load_tokenizer(tokenizer_file, model, text_cleaning, pad_id)
     kept = stored(model.state_dict())
     probe_samples = made_samples(preprocess)
     with building(folder) as partial:
@@ -77,8 +80,12 @@ def export_bundle(
             embedding_dim=model.config.embedding_dim,
             preprocess=preprocess,
             context_length=context_length,
+            causal_text=model.config.text.causal,
+            text_cleaning=text_cleaning,
+            pad_id=pad_id,
             activation=model.config.activation,
-            logit_scale=float(model.clamped_logit_scale().detach()),
+            logit_scale=float(model.logit_scale.detach().exp()),
+            logit_bias=None if model.logit_bias is None else float(model.logit_bias.detach()),
             towers=json.loads(json.dumps(model.config.to_dict())),
             templates=tuple(templates),
             variants=_write_graphs(model, partial, precisions, preprocess, samples),
@@ -86,7 +93,9 @@ def export_bundle(
             provenance=dict(provenance or {}),
             licence=licence,
             metrics=dict(metrics or {}),
-            identity=identity(kept, preprocess, tokenizer_file.read_bytes(), context_length),
+            identity=identity(
+                kept, preprocess, tokenizer_file.read_bytes(), context_length, cleaning=text_cleaning, pad_id=pad_id
+            ),
         )
         made = torch_embeddings(model, probe_samples, preprocess, tokenizer)
         references = [(samples, torch_embeddings(model, samples, preprocess, tokenizer)), (probe_samples, made)]
@@ -114,13 +123,24 @@ def check_precisions(precisions: Sequence[str], default: str | None) -> None:
         raise UsageError(f"the default precision {default} is not among those exported")
 
 
-def _load_tokenizer(file: Path, model: Clip) -> Tokenizer:
-    """The text tower takes its feature at the largest id, which must therefore be the end marker's."""
-    tokenizer = Tokenizer.load(file, model.config.text.context_length)
-    if tokenizer.vocab_size != model.config.text.vocab_size or tokenizer.end_id != tokenizer.vocab_size - 1:
+def _in_fp32(model: Clip) -> Clip:
+    """The model itself where it is ready, else a copy: the caller's may be in training, on a GPU, in half precision."""
+    tensors = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    if not model.training and all(tensor.dtype == torch.float32 and tensor.is_cpu for tensor in tensors):
+        return model
+    return copy.deepcopy(model).cpu().float().eval()
+
+
+def _load_tokenizer(file: Path, model: Clip, cleaning: str, pad_id: int) -> Tokenizer:
+    """A text tower of CLIP's form takes its feature at the largest id, which must therefore be the end marker's."""
+    tokenizer = Tokenizer.load(file, model.config.text.context_length, cleaning=cleaning, pad_id=pad_id)
+    known, ends = model.config.text.vocab_size, model.config.text.form == "clip"
+    if tokenizer.vocab_size > known or (
+        ends and (tokenizer.vocab_size != known or tokenizer.end_id != tokenizer.vocab_size - 1)
+    ):
         raise ModelError(
             f"{file} does not belong to these towers: it has {tokenizer.vocab_size} entries and {tokenizer.end_id} for "
-            f"the end, the text tower knows {model.config.text.vocab_size} and ends at the largest"
+            f"the end, the text tower knows {known}" + (" and ends at the largest" if ends else "")
         )
     return tokenizer
 

@@ -73,6 +73,8 @@ def export_source(
             folder=folder,
             name=chosen,
             tokenizer_file=opened.tokenizer_file,
+            text_cleaning=opened.text_cleaning,
+            pad_id=opened.pad_id,
             preprocess=opened.preprocess,
             samples=samples,
             precisions=precisions,
@@ -100,7 +102,7 @@ def measure_bundle(
     opened = open_source(source)
     samples, _ = _samples(opened, photos, say, limit=None)
     spec = read_spec(bundle)
-    tokenizer = Tokenizer.load(bundle, spec.context_length)
+    tokenizer = Tokenizer.of(bundle, spec)
     reference = torch_embeddings(opened.model, samples, spec.preprocess, tokenizer)
     return {
         variant.precision: compare(

@@ -32,6 +32,8 @@ class Source:
 
     model: Clip
     tokenizer_file: Path
+    text_cleaning: str = "none"
+    pad_id: int = 0
     preprocess: Preprocess
     templates: tuple[str, ...]
     licence: str = "unknown"
@@ -64,8 +66,11 @@ def _run(folder: Path) -> Source:
     return Source(
         model=model,
         tokenizer_file=folder / TOKENIZER_FILE,
+        text_cleaning=facts.get("text_cleaning", "none"),
+        pad_id=facts.get("pad_id", 0),
         preprocess=preprocess_from_dict(facts["preprocess"]),
         templates=options.templates,
+        licence=facts.get("licence", "unknown"),
         provenance={key: value for key, value in provenance.items() if value},
         metrics=best_metrics(folder),
         pairs=tuple(Path(name) for name in options.validation or options.data),
@@ -82,6 +87,8 @@ def _bundle(folder: Path) -> Source:
     return Source(
         model=model.eval(),
         tokenizer_file=folder / TOKENIZER_FILE,
+        text_cleaning=spec.text_cleaning,
+        pad_id=spec.pad_id,
         preprocess=spec.preprocess,
         templates=spec.templates,
         licence=spec.licence,

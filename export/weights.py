@@ -40,7 +40,15 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(dict(tensors), metadata={"format": "pt"}))
 
 
-def identity(tensors: Mapping[str, Tensor], preprocess: Preprocess, tokenizer: bytes, context_length: int) -> str:
+def identity(
+    tensors: Mapping[str, Tensor],
+    preprocess: Preprocess,
+    tokenizer: bytes,
+    context_length: int,
+    *,
+    cleaning: str = "none",
+    pad_id: int = 0,
+) -> str:
     """64 hex digits that two models share only if they give the same embeddings.
 
     Over the weights as `stored`, so that a model exported again from its own bundle keeps its identity, and with it the
@@ -51,7 +59,12 @@ def identity(tensors: Mapping[str, Tensor], preprocess: Preprocess, tokenizer: b
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    facts = {"preprocess": asdict(preprocess), "context_length": context_length}
+    facts: dict[str, object] = {"preprocess": asdict(preprocess), "context_length": context_length}
+    # Left out where they say nothing: models from before these were written down keep their identity.
+    if cleaning != "none":
+        facts["text_cleaning"] = cleaning
+    if pad_id:
+        facts["pad_id"] = pad_id
     digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(tokenizer)
     return digest.hexdigest()

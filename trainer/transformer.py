@@ -1,6 +1,6 @@
 """The residual attention block both transformers of CLIP are made of.
 
-Pre-norm (Radford et al. 2019): x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer mostly four times as wide.
+Pre-norm (Radford et al. 2019): x + attention(norm(x)), then x + mlp(norm(x)), the hidden layer wider, mostly by four.
 Parameter names follow the original release, so that its weights load without renaming.
 
 Shapes: B batch, L positions, C width.

@@ -80,7 +80,7 @@ class Model:
     @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
-            self._tokenizer = Tokenizer.load(self.folder, self.spec.context_length)
+            self._tokenizer = Tokenizer.of(self.folder, self.spec)
         return self._tokenizer
 
     def encode_images(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

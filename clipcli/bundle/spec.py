@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from clipcli.bundle.cleaning import CLEANINGS
 from clipcli.errors import ModelError, NotFoundError
 
 __all__ = [
@@ -117,7 +118,9 @@ class ModelSpec:
     preprocess: Preprocess
     context_length: int  # tokens, both markers counted
     causal_text: bool = True  # tokens after the end marker cannot change the embedding: they may be cut off
-    activation: str  # "gelu" or "quick_gelu"
+    text_cleaning: str = "none"  # what is done to a text before the tokenizer sees it (`cleaning.py`)
+    pad_id: int = 0  # the token that fills a row behind the end marker
+    activation: str  # "gelu", "gelu_tanh" or "quick_gelu"
     logit_scale: float  # the multiplier itself, not its logarithm
     logit_bias: float | None = None  # sigmoid models only
     towers: Mapping[str, Any] = field(default_factory=dict)  # what the trainer needs to rebuild the torch towers
@@ -142,6 +145,8 @@ class ModelSpec:
         _require(_is_count(self.embedding_dim), "embedding_dim must be a positive whole number")
         _require(_is_count(self.context_length) and self.context_length >= 3, "context_length must be at least 3")
         _require(isinstance(self.causal_text, bool), "causal_text must be true or false")
+        _require(self.text_cleaning in CLEANINGS, f"text_cleaning must be one of {', '.join(CLEANINGS)}")
+        _require(self.pad_id == 0 or _is_count(self.pad_id), "pad_id must be a whole number from 0")
         _require(_is_number(self.logit_scale) and 0 < self.logit_scale < 1e6, "logit_scale must be positive")
         _require(self.logit_bias is None or _is_number(self.logit_bias), "logit_bias must be a number or null")
         for name in ("towers", "provenance", "metrics", "files"):

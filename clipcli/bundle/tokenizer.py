@@ -1,19 +1,24 @@
 """Text to token numbers, by the model's own `tokenizer.json` (the Hugging Face tokenizers format).
 
+What is done to a text before, and what fills a row behind it, stands in `model.json`.
+
 Shapes: B batch, L tokens (the context length, both markers counted).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.spec import TOKENIZER_FILE
+from clipcli.bundle.cleaning import clean
+from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.errors import ModelError, NotFoundError
 
 if TYPE_CHECKING:
@@ -26,24 +31,39 @@ PAD_ID = 0
 
 
 class Tokenizer:
-    """Callable: texts in, (B, L) int64 out. Every row starts with the start marker and holds an end marker."""
+    """Callable: texts in, (B, L) int64 out. Every row holds an end marker; most models' begin with a start marker."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, context_length: int) -> None:
+    def __init__(
+        self, backend: tokenizers.Tokenizer, context_length: int, *, cleaning: str = "none", pad_id: int = PAD_ID
+    ) -> None:
         if context_length < 3:
             raise ModelError(f"context length {context_length} leaves no room for words")
         backend.no_padding()
         backend.no_truncation()
         markers = backend.encode("").ids
-        if len(markers) != 2 or markers[0] == markers[1]:
-            raise ModelError(f"{TOKENIZER_FILE}: an empty text must give a start and an end marker, not {markers}")
+        if len(markers) not in (1, 2) or len(set(markers)) != len(markers):
+            raise ModelError(
+                f"{TOKENIZER_FILE}: an empty text must give a start and an end marker, or the end alone, not {markers}"
+            )
         self._backend = backend
         self.context_length = context_length
-        self.start_id, self.end_id = int(markers[0]), int(markers[1])
-        self.pad_id = PAD_ID
+        self.cleaning = cleaning
+        self.start_id, self.end_id = (int(markers[0]) if len(markers) == 2 else None), int(markers[-1])
+        self.pad_id = pad_id
         self.vocab_size = int(backend.get_vocab_size(with_added_tokens=True))
+        self._spelt: dict[str, int] = {}  # markers as a text may spell them out
+        if cleaning == "lower":
+            # The library itself is then to take such a text for what it says.
+            backend.encode_special_tokens = True
+            self._spelt = {backend.id_to_token(marker) or "": int(marker) for marker in markers}
 
     @classmethod
-    def load(cls, source: Path, context_length: int) -> Tokenizer:
+    def of(cls, folder: Path, spec: ModelSpec) -> Tokenizer:
+        """That of the model in `folder`, as its `model.json` says. Raises NotFoundError, ModelError."""
+        return cls.load(folder, spec.context_length, cleaning=spec.text_cleaning, pad_id=spec.pad_id)
+
+    @classmethod
+    def load(cls, source: Path, context_length: int, *, cleaning: str = "none", pad_id: int = PAD_ID) -> Tokenizer:
         """From a bundle folder or a `tokenizer.json`. Raises NotFoundError, ModelError."""
         # One thread: texts come in small batches, and a pool of threads warns at every later fork (training's workers).
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,19 +76,35 @@ class Tokenizer:
             backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception for every fault in the file
             raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-        return cls(backend, context_length)
+        return cls(backend, context_length, cleaning=cleaning, pad_id=pad_id)
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(B, L): start, words, end, zeros. Longer texts are cut so that the end marker stays last."""
+        """(B, L): start, words, end, padding. Longer texts are cut so that the end marker stays last."""
         # Command lines may carry bytes that are no text (lone surrogates), which the tokenizer would refuse.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        rows = np.full((len(clean), self.context_length), self.pad_id, dtype=np.int64)  # (B, L)
-        for row, encoding in zip(rows, self._backend.encode_batch(clean), strict=True):
-            ids = encoding.ids
+        texts = [clean(text.encode("utf-8", "replace").decode("utf-8"), self.cleaning) for text in texts]
+        rows = np.full((len(texts), self.context_length), self.pad_id, dtype=np.int64)  # (B, L)
+        for row, ids in zip(rows, self._numbers(texts), strict=True):
             if len(ids) > self.context_length:
                 ids = [*ids[: self.context_length - 1], self.end_id]
             row[: len(ids)] = ids
         return rows
+
+    def _numbers(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """The numbers of each text, markers included."""
+        for text, encoding in zip(texts, self._backend.encode_batch(texts), strict=True):
+            yield self._with_markers(text) if any(marker in text for marker in self._spelt) else encoding.ids
+
+    def _with_markers(self, text: str) -> list[int]:
+        """A text with a marker spelt out in it. The original release takes it for one unless signs stand before it."""
+        ids, begin = [] if self.start_id is None else [self.start_id], 0
+        for found in re.finditer("|".join(map(re.escape, self._spelt)), text):
+            before = text[found.start() - 1] if found.start() > begin else " "
+            if not before.isspace() and unicodedata.category(before)[0] not in "LN":
+                continue
+            ids += self._backend.encode(text[begin : found.start()], add_special_tokens=False).ids
+            ids.append(self._spelt[found[0]])
+            begin = found.end()
+        return [*ids, *self._backend.encode(text[begin:], add_special_tokens=False).ids, self.end_id]
 
     def lengths(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, L) -> (B,): tokens up to and with the first end marker, where the text tower takes its feature."""

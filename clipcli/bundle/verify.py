@@ -63,7 +63,7 @@ def _files(folder: Path, spec: ModelSpec) -> Iterator[Check]:
 
 def _tokenizer(folder: Path, spec: ModelSpec, probe: Probe) -> Check:
     try:
-        same = np.array_equal(Tokenizer.load(folder, spec.context_length)(probe.texts), probe.tokens)
+        same = np.array_equal(Tokenizer.of(folder, spec)(probe.texts), probe.tokens)
     except ModelError as error:
         return Check(what="tokenizer", passed=False, detail=str(error))
     detail = "same tokens" if same else "other tokens than recorded: another version of the tokenizers library?"

@@ -123,7 +123,7 @@ def test_a_tokenizer_without_markers_is_refused(tokenizer_file: Path, tmp_path: 
     values = json.loads(tokenizer_file.read_text("utf-8"))
     values["post_processor"] = None
     (tmp_path / "tokenizer.json").write_text(json.dumps(values), "utf-8")
-    with pytest.raises(ModelError, match="start and an end marker"):
+    with pytest.raises(ModelError, match="a start and an end marker"):
         Tokenizer.load(tmp_path, CONTEXT)
 
 

@@ -42,9 +42,8 @@ class Tokenizer:
         backend.no_truncation()
         markers = backend.encode("").ids
         if len(markers) not in (1, 2) or len(set(markers)) != len(markers):
-            raise ModelError(
-                f"{TOKENIZER_FILE}: an empty text must give a start and an end marker, or the end alone, not {markers}"
-            )
+            wanted = "a start and an end marker, or the end alone"
+            raise ModelError(f"{TOKENIZER_FILE}: an empty text must give {wanted}, not {markers}")
         self._backend = backend
         self.context_length = context_length
         self.cleaning = cleaning

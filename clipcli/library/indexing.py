@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from clipcli.library.decoders import Decoders
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused, Skip
 from clipcli.library.models import keep_own_model, register_model, stored_models
 from clipcli.library.pipeline import Pipeline
@@ -44,17 +45,23 @@ def preview(library: Library | None, paths: Sequence[bytes], model: Model, optio
 
 
 def index_folders(
-    library: Library, paths: Sequence[bytes], model: Model, options: IndexOptions, on_progress: OnProgress
+    library: Library,
+    paths: Sequence[bytes],
+    model: Model,
+    options: IndexOptions,
+    on_progress: OnProgress,
+    *,
+    unsettled: Set[bytes] = frozenset(),
 ) -> IndexReport:
     """Bring the library up to date with files and folders. The caller holds the library's `RunLock`.
 
-    Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
+    `unsettled` are absolute paths of files that are being written at the moment and are left for later. Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
     there. Raises NotFoundError for a path that is not there, ModelError and DeviceError of the model, NoSpaceError,
     LibraryLockedError, LibraryDamagedError; a file that cannot be read is in the report instead.
     """
     started = time.monotonic()
     wanted = targets(paths, read_roots(library))
-    plan = _plan(library, wanted, model, options, on_progress)
+    plan = _plan(library, wanted, model, options, on_progress, unsettled)
     run = _Run(library, wanted, plan, model, options, on_progress)
     if plan.jobs:
         run.embed(plan.jobs)
@@ -68,7 +75,12 @@ def _say_nothing(progress: Progress) -> None:
 
 
 def _plan(
-    library: Library | None, wanted: Sequence[Target], model: Model, options: IndexOptions, on_progress: OnProgress
+    library: Library | None,
+    wanted: Sequence[Target],
+    model: Model,
+    options: IndexOptions,
+    on_progress: OnProgress,
+    unsettled: Set[bytes] = frozenset(),
 ) -> Plan:
     model_id = None
     if library is not None:
@@ -78,10 +90,8 @@ def _plan(
         library,
         wanted,
         model_id=model_id,
-        max_megapixels=options.max_megapixels,
-        force=options.force,
-        exclude=options.exclude,
-        include=options.include,
+        options=options,
+        unsettled=unsettled,
         on_found=lambda found: on_progress(Progress(phase="scan", done=found)),
     )
 
@@ -118,6 +128,7 @@ class _Run:
         self._on_progress = on_progress
         self._total = len(plan.jobs)
         self._postponed: list[Job] = []
+        self._told = 0  # how many of the newly skipped
         with library.write() as connection:
             self._model_id = register_model(
                 connection,
@@ -136,21 +147,18 @@ class _Run:
 
     def embed(self, jobs: Sequence[Job]) -> None:
         """All jobs, in a second round those that waited for a twin, which by then is in the library or refused."""
-        self._tell(skipped=self.report.newly_skipped)
-        default = _IN_FLIGHT_ON_CPU if self._model.device == "cpu" else _IN_FLIGHT_ON_GPU
-        batch_size = (self._options.batch_size or default) // 2  # half is written while the other half is computed
-        with closing(self._library.second_reader()) as connection, translated(self._library.path):
-            contents = Contents(connection, self._model_id)
-            reader = Reader(
-                contents,
-                self._model.spec.preprocess,
-                max_megapixels=self._options.max_megapixels,
-                force=self._options.force,
-            )
-            self._pass(jobs, reader, contents, batch_size)
-            if self._postponed:
-                reader.postpones = False
-                self._pass(self._postponed, reader, contents, batch_size)
+        self._tell()
+        preprocess = self._model.spec.preprocess
+        workers = self._options.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+        with closing(Decoders(preprocess)) as decoders, closing(self._library.second_reader()) as connection:
+            decoders.start(min(workers, len(jobs)))  # they start while the model is loaded
+            contents = Contents(connection, self._model_id, frames=self._options.frames)
+            reader = Reader(contents, decoders, preprocess, self._options)
+            with translated(self._library.path):
+                self._pass(jobs, reader, contents, workers)
+                if self._postponed:
+                    reader.postpones = False
+                    self._pass(self._postponed, reader, contents, workers)
 
     def finish(self) -> None:
         """What can only be done once every file has been looked at."""
@@ -162,18 +170,21 @@ class _Run:
             )
             keep_own_model(self._library, self._model_id)
 
-    def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, batch_size: int) -> None:
+    def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, workers: int) -> None:
+        default = _IN_FLIGHT_ON_CPU if self._model.device == "cpu" else _IN_FLIGHT_ON_GPU
+
         def commit(batch: Batch) -> None:
             self._writer.commit(batch)
             contents.release(outcome.digest for outcome in batch.outcomes if isinstance(outcome, Decoded))
+            self._count(batch)  # in this thread, which Ctrl-C does not reach
 
         Pipeline(
             read=reader.read,
             encode=self._model.encode_images,
             commit=commit,
-            workers=self._options.workers or min(_MAX_WORKERS, os.cpu_count() or 1),
-            batch_size=batch_size,
-        ).run(jobs, self._count)
+            workers=workers,
+            batch_size=(self._options.batch_size or default) // 2,  # half is written while the other half is computed
+        ).run(jobs, lambda batch: self._tell())  # noqa: ARG005 - counted already
 
     def _count(self, batch: Batch) -> None:
         skipped: list[Skip] = []
@@ -195,9 +206,9 @@ class _Run:
                         Skip(path=absolute(job.root, job.path), reason=outcome.reason, detail=outcome.detail)
                     )
         self.report.newly_skipped += skipped
-        self._tell(skipped=skipped)
 
-    def _tell(self, *, skipped: Sequence[Skip]) -> None:
-        self._on_progress(
-            Progress(phase="embed", done=self._total - self.report.pending, total=self._total, skipped=tuple(skipped))
-        )
+    def _tell(self) -> None:
+        skipped = tuple(self.report.newly_skipped[self._told :])
+        self._told += len(skipped)
+        done = self._total - self.report.pending
+        self._on_progress(Progress(phase="embed", done=done, total=self._total, skipped=skipped))

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +21,7 @@ from clipcli.library.writing import Batch
 
 __all__ = ["Pipeline"]
 
+_NO_DIRECTION = 1e-6
 _GRACE_S = 1.2  # how long a batch in the model is waited for after Ctrl-C
 _LIGHT_OUTCOMES = 256  # outcomes that need no model, such as moved files, are written this many at a time at the latest
 _POLL_S = 0.5  # on Windows a wait without end cannot be interrupted
@@ -95,14 +96,14 @@ class Pipeline:
             outcomes: list[Outcome] = []
             pictures = 0
             while not self._stop.is_set():
-                while len(reading) < self._look_ahead and (job := next(remaining, None)) is not None:
+                while self._reads_on(reading) and (job := next(remaining, None)) is not None:
                     reading.append(self._pool.submit(self._read, job))
                 if not reading:
                     break
                 outcome = reading.popleft().result()
                 outcomes.append(outcome)
-                pictures += isinstance(outcome, Decoded)
-                if pictures == self._batch_size or len(outcomes) >= self._batch_size + _LIGHT_OUTCOMES:
+                pictures += _weight(outcome)
+                if pictures >= self._batch_size or len(outcomes) >= self._batch_size + _LIGHT_OUTCOMES:
                     self._hand_over(outcomes)
                     outcomes, pictures = [], 0
             if outcomes and not self._stop.is_set():
@@ -114,9 +115,17 @@ class Pipeline:
         finally:
             self._to_write.put(None)
 
+    def _reads_on(self, reading: deque[Future[Outcome]]) -> bool:
+        """Whether there is room ahead for another picture, counted in frames where some have several."""
+        if len(reading) >= self._look_ahead:
+            return False
+        return not reading or sum(_weight(one.result()) for one in reading if _is_whole(one)) < self._look_ahead
+
     def _hand_over(self, outcomes: list[Outcome]) -> None:
         pixels = [outcome.pixels for outcome in outcomes if isinstance(outcome, Decoded)]
-        vectors = self._encode(np.stack(pixels)) if pixels else np.empty((0, 0), dtype=np.float32)  # (B, D)
+        vectors = np.empty((0, 0), dtype=np.float32)
+        if pixels:
+            vectors = _means(self._encode(np.concatenate(pixels)), [len(frames) for frames in pixels])  # (B, D)
         # Waiting for the writer before the next batch is begun keeps what a kill can cost at two batches.
         self._writer_is_free.acquire()
         self._to_write.put(Batch(outcomes=outcomes, vectors=vectors))
@@ -129,9 +138,34 @@ class Pipeline:
             except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
                 self._stop.set()
                 self._events.put(error)
+                break  # what comes after a batch that could not be written is not written either
             finally:
                 self._writer_is_free.release()
         self._events.put(None)
+
+
+def _is_whole(one: Future[Outcome]) -> bool:
+    return one.done() and not one.cancelled() and one.exception() is None
+
+
+def _weight(outcome: Outcome) -> int:
+    """How many pictures the model gets for it."""
+    return len(outcome.pixels) if isinstance(outcome, Decoded) else 0
+
+
+def _means(vectors: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.float32]:
+    """(F, D) unit vectors of the frames of B pictures, `counts` of each -> (B, D), the unit vector of each mean.
+
+    Where frames are so opposite that their mean has no direction, the first one stands for the picture.
+    """
+    starts = np.cumsum([0, *counts[:-1]])  # (B,)
+    if len(counts) == len(vectors):
+        return vectors
+    sums = np.add.reduceat(vectors, starts, axis=0, dtype=np.float64)  # (B, D)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)  # (B, 1)
+    means = np.where(lengths > _NO_DIRECTION, sums / np.maximum(lengths, _NO_DIRECTION), vectors[starts])
+    single = (np.asarray(counts) == 1)[:, None]
+    return np.asarray(np.where(single, vectors[starts], means), dtype=np.float32)  # untouched where there was one
 
 
 def _join(thread: threading.Thread, timeout_s: float | None) -> None:

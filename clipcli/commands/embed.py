@@ -15,6 +15,7 @@ from clipcli.errors import InputError
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
     from clipcli.library.report import IndexReport, Progress
+    from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
     from clipcli.render.progress import Bar
 
@@ -89,17 +90,17 @@ def embed(
     named = [os.fsencode(path) for path in paths]
     file = find_library(db)
     with ExitStack() as stack:
-        if not dry_run:
-            stack.enter_context(RunLock(file))
+        lock = None if dry_run else stack.enter_context(RunLock(file))
         library = stack.enter_context(Library.open(file, write=not dry_run)) if os.path.lexists(file) else None
         loaded = _model_for(library, model, device=device, precision=precision)
-        if dry_run:
+        if lock is None:
             _preview(preview(library, named, loaded, options))
             return
         if library is None:  # made only once it is clear that there is something to put in, and a model to do it with
             targets(named, ())
             library = stack.enter_context(Library.open(file, write=True, create=True))
-        teller = _Teller(loaded, stack.enter_context(progress_bar("Looking through folders", unit="pictures")))
+        bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
+        teller = _Teller(loaded, bar, lock)
         try:
             report = index_folders(library, named, loaded, options, teller)
         except KeyboardInterrupt:
@@ -111,9 +112,10 @@ def embed(
 class _Teller:
     """Tells the person where a run stands: the bar moves, skipped files are listed as they turn up."""
 
-    def __init__(self, model: Model, bar: Bar) -> None:
+    def __init__(self, model: Model, bar: Bar, lock: RunLock) -> None:
         self._model = model
         self._bar = bar
+        self._lock = lock
         self._done = 0
         self._total: int | None = None
 
@@ -133,6 +135,7 @@ class _Teller:
             say(f"embedding {pictures} with {self._model.name} ({self._model.precision}) on {where}")
         self._bar.advance(progress.done - self._done)
         self._done = progress.done
+        self._lock.tell(progress.done, progress.total or 0)
         for skip in progress.skipped:
             say(f"skipped {short_path(skip.path)}: {skip.reason} ({skip.detail})")
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
+import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +19,20 @@ from types import TracebackType
 from clipcli.errors import LibraryLockedError, NoSpaceError
 from clipcli.library.sqlite_errors import shown
 
-__all__ = ["RunLock"]
+__all__ = ["RunLock", "Running", "running"]
 
 _LOCKED_BYTE = 1 << 30
+_TOLD_EVERY_S = 0.5
+_OWNER = re.compile(r"process (\d{1,9}) since ([0-9T :+.-]{10,40}?)(?:, (\d{1,12}) of (\d{1,12}) done)?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A run at work: since when, and how far it says it is; None where it has not said so yet."""
+
+    since: str
+    done: int | None
+    total: int | None
 
 
 class RunLock:
@@ -31,6 +45,8 @@ class RunLock:
         self._library = library
         self._path = f"{os.fspath(library)}-lock"
         self._handle: int | None = None
+        self._owner = ""
+        self._told = float("-inf")
 
     def __enter__(self) -> RunLock:
         while self._handle is None:
@@ -47,11 +63,16 @@ class RunLock:
             finally:
                 if self._handle is None:
                     os.close(handle)
-        os.ftruncate(self._handle, 0)
         started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        with contextlib.suppress(OSError):  # only the message to the next one suffers
-            os.write(self._handle, f"process {os.getpid()} since {started}".encode())
+        self._owner = f"process {os.getpid()} since {started}"
+        self._say(self._owner)
         return self
+
+    def tell(self, done: int, total: int) -> None:
+        """Note for others how far the run is, now and then."""
+        if time.monotonic() - self._told >= _TOLD_EVERY_S or done >= total:
+            self._told = time.monotonic()
+            self._say(f"{self._owner}, {done} of {total} done")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -61,6 +82,14 @@ class RunLock:
                 os.unlink(self._path)
             os.close(self._handle)
             self._handle = None
+
+    def _say(self, text: str) -> None:
+        if self._handle is None:
+            return
+        with contextlib.suppress(OSError):  # only what others are told suffers
+            os.lseek(self._handle, 0, os.SEEK_SET)
+            os.write(self._handle, text.encode())
+            os.ftruncate(self._handle, len(text))
 
     def _open(self) -> int:
         try:
@@ -72,6 +101,39 @@ class RunLock:
             raise LibraryLockedError(
                 f"the library {shown(self._library)} cannot be written here ({error.strerror})"
             ) from error
+
+
+def running(library: Path) -> Running | None:
+    """The run that is at work on a library. The lock is only looked at: to try it could turn a run away."""
+    path = f"{os.fspath(library)}-lock"
+    try:
+        with open(path, "rb") as file:
+            match = _OWNER.fullmatch(file.read(200).decode("ascii", errors="replace"))
+    except OSError:
+        return None
+    if match is None or not _at_work(int(match[1]), path):  # one that was killed leaves its file behind
+        return None
+    done, total = (None if number is None else int(number) for number in match.group(3, 4))
+    return Running(since=match[2], done=done, total=total)
+
+
+def _at_work(process: int, path: str) -> bool:
+    if sys.platform == "win32":  # there a signal would end the process, so the lock is tried
+        try:
+            handle = os.open(path, os.O_RDWR)
+        except OSError:
+            return True
+        try:
+            return not _lock(handle)
+        finally:
+            os.close(handle)
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _lock(handle: int) -> bool:

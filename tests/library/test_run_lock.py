@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clipcli.errors import LibraryLockedError
-from clipcli.library.run_lock import RunLock
+from clipcli.library.run_lock import RunLock, running
 
 
 def test_the_second_is_told_at_once_by_whom(tmp_path: Path) -> None:
@@ -54,3 +54,32 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LibraryLockedError, match="cannot be written here"), RunLock(tmp_path / "file" / "library.db"):
         pytest.fail("a lock inside a file")
+
+
+def test_others_see_how_far_a_run_is(tmp_path: Path) -> None:
+    file = tmp_path / "library.db"
+    assert running(file) is None
+    with RunLock(file) as lock:
+        found = running(file)
+        assert found is not None
+        assert (found.done, found.total) == (None, None)
+        lock.tell(0, 900)
+        lock.tell(120, 900)  # too soon after the first
+        found = running(file)
+        assert found is not None
+        assert (found.done, found.total) == (0, 900)
+        assert found.since[:2] == "20"
+        lock.tell(900, 900)
+        found = running(file)
+        assert found is not None
+        assert (found.done, found.total) == (900, 900)
+        with pytest.raises(LibraryLockedError, match="900 of 900 done"), RunLock(file):
+            pass
+    assert running(file) is None
+
+
+@pytest.mark.parametrize("left", ["", "process", "process 4194303 since 2026-01-01 00:00:00+00:00", "\xff" * 300])
+def test_what_a_killed_run_leaves_is_no_run(left: str, tmp_path: Path) -> None:
+    file = tmp_path / "library.db"
+    Path(f"{file}-lock").write_text(left, encoding="latin-1")
+    assert running(file) is None

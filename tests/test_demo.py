@@ -111,3 +111,26 @@ def test_the_starter_is_mentioned_every_time(bundle: Path, tmp_path: Path, monke
 def test_every_sentence_belongs_to_a_photograph() -> None:
     assert set(module.SENTENCES) | {*module.CLASSIFIED, module.LOOKED_LIKE} <= set(module.PHOTOGRAPHS)
     assert len(set(module.SENTENCES.values())) == len(module.SENTENCES)
+
+
+def test_a_folder_of_somebody_is_left_alone(bundle: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "photos").mkdir(parents=True)
+    (mine / "photos" / "cat.jpg").write_bytes(b"mine")
+    done = run("-m", bundle, "-o", mine)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "has other files in it (photos/cat.jpg); give --output a new folder" in done.stderr
+    assert [path.name for path in mine.rglob("*")] == ["photos", "cat.jpg"]
+    done = run("-m", bundle, "-o", mine / "photos" / "cat.jpg")
+    assert (done.exit_code, "is not a folder" in done.stderr) == (2, True)
+
+
+def test_the_hint_names_a_program_that_the_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "clip"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert module._program() == str(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert module._program() == "clip"

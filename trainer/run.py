@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from trainer.towers import Clip
 from trainer.validation import score
 from trainer.vocabulary import learn_vocabulary
 
-__all__ = ["RunReporter", "Trained", "resume", "train"]
+__all__ = ["RunReporter", "Trained", "is_finished", "resume", "train"]
 
 # Of the pictures CLIP was trained on (the original release); for pretraining any fixed values do.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -126,7 +127,8 @@ def _start(options: TrainOptions) -> _Start:
     spec = read_spec(bundle)
     if not spec.towers or not (bundle / WEIGHTS_FILE).is_file():
         raise ModelError(f"model {spec.name} comes without weights to train on; choose another with --from")
-    facts = {"provenance": dict(spec.provenance), "start": spec.name}
+    # What may be done with a model goes on to whatever is made of it.
+    facts = {"provenance": dict(spec.provenance), "start": spec.name, "licence": spec.licence}
     return _Start(config=ArchConfig.from_dict(spec.towers), preprocess=spec.preprocess, bundle=bundle, facts=facts)
 
 
@@ -168,7 +170,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         reporter=reporter,
     )
     if batch_size < options.batch_size:
-        reporter.say(f"batches of {batch_size:,} pairs: there are no more to train on")
+        reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     reporter.say(f"{config.name}, {parameters / 1e6:.1f} million parameters, on {compute.label}")
     if state is not None:
@@ -189,6 +191,14 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
             "more pairs, or a smaller --lr, may help"
         )
     return Trained(run=run, bundle=run / "bundle", metrics=metrics)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether `run` holds a run whose last epoch was measured. Raises DataError where its options are damaged."""
+    if not (run / "options.json").is_file():
+        return False
+    epochs = [line["epoch"] for line in checkpoints.read_metrics(run) if "epoch" in line]
+    return bool(epochs) and max(epochs) >= math.ceil(TrainOptions.load(run).epochs)
 
 
 def best_metrics(run: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ import typer
 
 from clipcli.commands.options import Device, DeviceOption, ModelOption, Precision, PrecisionOption
 from clipcli.commands.query import Query, Term, query_vector
-from clipcli.errors import MissingExtraError, NotFoundError
+from clipcli.errors import MissingExtraError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
@@ -84,6 +85,7 @@ def demo(
 
     photographs = _shipped()
     folder = (output or _own_folder()).absolute()
+    _check_free(folder)
     if model is None:
         mention_starter(find_model(None), always=True)
     loaded = open_model(model, device=device, precision=precision)
@@ -100,11 +102,15 @@ def demo(
     pictures = " ".join(f"photos/{name}" for name in CLASSIFIED)
     write_heading(f"$ clip classify {pictures} {' '.join(f'-l {shlex.quote(label)}' for label in LABELS)}")
     _classify(folder, loaded)
-    write_heading("$ clip matrix photos/*.png -t SENTENCE -t SENTENCE ...")
+    columns = " ".join(f"photos/{name}" for name in SENTENCES)
+    write_heading(f"$ clip matrix {columns} {' '.join(f'-t {shlex.quote(said)}' for said in SENTENCES.values())}")
     _draw(folder, loaded)
     write_link("drawn: ", os.fsencode(folder / FIGURE))
     write_heading("Go on in the folder of the demo, or with pictures of your own:")
-    write_text(f"  cd {shlex.quote(str(folder))}\n  clip search a woman in an orange suit\n  clip embed ~/Pictures\n")
+    clip = shlex.quote(_program())
+    write_text(
+        f"  cd {shlex.quote(str(folder))}\n  {clip} search a woman in an orange suit\n  {clip} embed ~/Pictures\n"
+    )
 
 
 def _shipped() -> list[Path]:
@@ -120,6 +126,32 @@ def _shipped() -> list[Path]:
     if missing := sorted(needed - {path.name for path in found}):
         raise NotFoundError(f"this version of scikit-image comes without {missing[0]}; the demo needs another one")
     return found
+
+
+def _check_free(folder: Path) -> None:
+    """A folder with anything else in it is somebody's: its pictures would be found as well. Raises UsageError."""
+    photos = folder / "photos"
+    others = [path for path in _entries(folder) if path.name not in ("photos", FIGURE, ".clip")]
+    others += [path for path in _entries(photos) if path.name not in PHOTOGRAPHS]
+    if others:
+        raise UsageError(
+            f"{folder} has other files in it ({others[0].relative_to(folder)}); give --output a new folder"
+        )
+
+
+def _entries(folder: Path) -> list[Path]:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder; give --output another name")
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def _program() -> str:
+    """What to type for this program: its name where the shell would find it, else where it lies."""
+    started = Path(sys.argv[0])
+    found = shutil.which(started.name)
+    if found is not None and Path(found).resolve() == started.resolve():
+        return started.name
+    return str(started.absolute()) if started.exists() else "clip"
 
 
 def _own_folder() -> Path:

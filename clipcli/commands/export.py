@@ -87,24 +87,28 @@ def export(
     _require_train()
     from clipcli.bundle.installed import find_model
     from clipcli.render.notes import say
+    from clipcli.render.progress import progress_bar
     from export.exporting import export_source, measure_bundle
 
     folder = Path(source) if (Path(source) / "towers.json").is_file() else find_model(source)
     if check:
         bundle = folder / "bundle" if (folder / "towers.json").is_file() else folder
-        _finish(_records(measure_bundle(folder, bundle, photos=photos or (), say=say), bundle), format)
+        with progress_bar("measuring each precision"):
+            figures = measure_bundle(folder, bundle, photos=photos or (), say=say)
+        _finish(_records(figures, bundle), format)
         return
-    exported = export_source(
-        folder,
-        output=output,
-        name=name,
-        precisions=precision or PRECISIONS,
-        photos=photos or (),
-        licence=licence,
-        install=install,
-        replace=replace,
-        say=say,
-    )
+    with progress_bar("exporting, and measuring each precision"):
+        exported = export_source(
+            folder,
+            output=output,
+            name=name,
+            precisions=precision or PRECISIONS,
+            photos=photos or (),
+            licence=licence,
+            install=install,
+            replace=replace,
+            say=say,
+        )
     show_exported(exported, format)
     if install:
         say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -162,9 +163,11 @@ def train(
         return
     if not data:
         raise UsageError("no pairs to train on: name a CSV, TSV or Parquet file or a folder (see 'clip train --help')")
-    called = _name(name, data[0], replace)
+    called = _name(name, data[0])
     chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
-    _run(_options(chosen, start, scratch, recipe), output or Path("runs") / called, replace)
+    options = _options(chosen, start, scratch, recipe)
+    _free(called, replace, "give another --name, or --replace")
+    _run(options, output or _unused(Path("runs") / called), replace)
 
 
 def _require_train() -> None:
@@ -174,20 +177,28 @@ def _require_train() -> None:
         raise MissingExtraError("train", "clip train")
 
 
-def _name(given: str | None, source: str, replace: bool) -> str:
-    """A name that the finished model can be installed under: better to hear of a clash before the training."""
+def _name(given: str | None, source: str) -> str:
+    """What to call the model: as given, or after its data."""
     from clipcli.bundle.installed import check_name
 
     made = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem)[:64].strip("-._") or "model"
-    return _free(check_name(given or made), replace, "give another --name, or --replace")
+    return check_name(given or made)
 
 
-def _free(name: str, replace: bool, otherwise: str) -> str:
+def _free(name: str, replace: bool, otherwise: str) -> None:
+    """Raise UsageError where the finished model could not be installed: better to hear of a clash before training."""
     from clipcli.bundle.installed import models_folder
 
     if not replace and (models_folder() / name).exists():
         raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
-    return name
+
+
+def _unused(run: Path) -> Path:
+    """`run`, or with a number behind it where a finished run lies there: one that is not finished waits for --resume."""
+    from trainer.run import is_finished
+
+    numbered = (run.with_name(f"{run.name}-{number}") for number in count(2))
+    return next(folder for folder in chain((run,), numbered) if not is_finished(folder))
 
 
 def _options(chosen: dict[str, Any], start: str | None, scratch: bool, recipe: Path | None) -> TrainOptions:
@@ -208,18 +219,21 @@ def _run(options: TrainOptions | None, run: Path, replace: bool) -> None:
     from clipcli.render.notes import say
     from clipcli.render.training import TrainingReport
     from trainer.options import TrainOptions
-    from trainer.run import resume, train
+    from trainer.run import is_finished, resume, train
 
     name = options.name if options is not None else TrainOptions.load(run).name
     if options is None:
-        _free(name, replace, f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER")
+        otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"
+        _free(name, replace, f"this run is finished; {otherwise}" if is_finished(run) else otherwise)
     with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)
         from clipcli.commands.export import show_exported
+        from clipcli.render.progress import progress_bar
         from export.exporting import export_source
 
-        exported = export_source(trained.run, name=name, replace=replace, say=say)
+        with progress_bar("exporting, and measuring each precision"):
+            exported = export_source(trained.run, name=name, replace=replace, say=say)
     show_exported(exported, None)
     say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
 

@@ -31,6 +31,13 @@ class RateAndTimeLeft(ProgressColumn):
         return Text(", ".join(parts), style="cyan")
 
 
+class CountOfTotal(MofNCompleteColumn):
+    """`12/40`; nothing where nothing is counted."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None and not task.completed else super().render(task)
+
+
 class LiveBar:
     """`clipcli.render.progress.Bar` over one task of a rich display."""
 
@@ -57,7 +64,7 @@ def live_bar(label: str, *, total: int | None, unit: str) -> Iterator[LiveBar]:
     display = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        CountOfTotal(),
         RateAndTimeLeft(unit),
         console=Console(stderr=True, highlight=False),
         transient=True,

@@ -77,26 +77,26 @@ class TrainingReport:
             self._bar = self._bars.enter_context(progress_bar("training", total=total, unit="steps"))
             self._training = True
         if self._bar is not None:
-            self._bar.describe(f"training, loss {loss:.3f}, {images_per_s:,.0f} pictures/s")
+            self._bar.describe(f"loss {loss:.3f}, {images_per_s:,.0f} pictures/s")
             self._bar.advance(done - self._done)
         self._done = done
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
-        """A line for each set of validation pictures."""
+        """A line for the epoch, and one for each set of validation pictures; both fit 80 columns."""
         head = f"epoch {metrics['epoch']}" + (
             f", loss {metrics['loss']:.3f}" if "loss" in metrics else ", before training"
         )
+        say(head)
         names = list(dict.fromkeys(name.split("/")[0] for name in metrics if "/" in name))
         for name in names:
             found = {key.split("/", 1)[1]: float(value) for key, value in metrics.items() if key.startswith(f"{name}/")}
-            told = [_recalls(found, way, shown) for way, shown in WAYS if f"{way}@10" in found]
+            recalls = [_recalls(found, way, shown) for way, shown in WAYS if f"{way}@10" in found]
+            told = [f"R@1/5/10 {', '.join(recalls)}"] if recalls else []
             if "top1" in found:
                 told.append(f"top-1 {100 * found['top1']:.1f} %")
-            say(f"{head}, {name}: {'; '.join(told)}")
-        if not names:
-            say(head)
+            say(f"  {name}: {'; '.join(told)}")
 
 
 def _recalls(found: Mapping[str, float], way: str, shown: str) -> str:
     values = "/".join(f"{100 * found[f'{way}@{k}']:.1f}" for k in (1, 5, 10))
-    return f"{shown} R@1/5/10 {values} %"
+    return f"{shown} {values} %"

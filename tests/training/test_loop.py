@@ -165,7 +165,7 @@ def test_compile_compiles_the_image_tower(tmp_path: Path, pairs: Path, monkeypat
 def test_batches_are_no_larger_than_the_data(tmp_path: Path) -> None:
     told = Told()
     train(options(write_pairs(tmp_path, 10), batch_size=256, epochs=2.0), tmp_path / "run", told)
-    assert "batches of 8 pairs: there are no more to train on" in told.lines
+    assert "every batch holds all 8 pairs: fewer than the 256 a step takes" in told.lines
     assert max(told.losses) == 2
 
 

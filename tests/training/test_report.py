@@ -70,7 +70,7 @@ def test_bars(bars: Bars) -> None:
     assert bars.shown == [
         ["reading pictures", 30, 20, False],
         ["reading dev", 10, 10, False],
-        ["training, loss 2.250, 1,234 pictures/s", 60, 42, False],
+        ["loss 2.250, 1,234 pictures/s", 60, 42, False],
     ]
 
 
@@ -80,10 +80,12 @@ def test_epochs(capsys: pytest.CaptureFixture[str]) -> None:
         report.epoch({"epoch": 0, "step": 0, **recalls})
         report.epoch({"epoch": 3, "loss": 1.5, **recalls, "birds/top1": 0.125, "birds/top5": 1.0})
         report.epoch({"epoch": 4, "loss": 1.25})
-    both = "text→image R@1/5/10 5.0/25.0/50.0 %; image→text R@1/5/10 5.0/25.0/50.0 %"
+    both = "R@1/5/10 text→image 5.0/25.0/50.0 %, image→text 5.0/25.0/50.0 %"
     assert capsys.readouterr().err.splitlines() == [
-        f"epoch 0, before training, dev: {both}",
-        f"epoch 3, loss 1.500, dev: {both}",
-        "epoch 3, loss 1.500, birds: top-1 12.5 %",
+        "epoch 0, before training",
+        f"  dev: {both}",
+        "epoch 3, loss 1.500",
+        f"  dev: {both}",
+        "  birds: top-1 12.5 %",
         "epoch 4, loss 1.250",
     ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from typer.testing import Result
 import trainer.run
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import to_pixels
-from clipcli.bundle.spec import read_spec
+from clipcli.bundle.spec import read_spec, write_spec
 from clipcli.errors import ClipError
 from clipcli.photos.decode import open_image
 from clipcli.render import training
@@ -69,8 +71,8 @@ def test_untidy_data_is_summed_up(trained: Path) -> None:
     ]
     assert re.fullmatch(r"vocabulary: \d+ entries learnt from the texts", said[6])
     assert re.fullmatch(r"tiny-resnet, 0\.\d million parameters, on cpu, fp32", said[7])
-    line = r"epoch 2, loss \d\.\d{3}, validation: text→image R@1/5/10 [\d./]+ %; image→text R@1/5/10 [\d./]+ %"
-    assert re.fullmatch(line, said[9])
+    assert re.fullmatch(r"epoch 2, loss \d\.\d{3}", said[10])
+    assert re.fullmatch(r"  validation: R@1/5/10 text→image [\d./]+ %, image→text [\d./]+ %", said[11])
     assert said[-1] == "installed as seed-model: clip embed -m seed-model FOLDER"
     table = (trained / "stdout.txt").read_text("utf-8")
     assert [row.split()[0] for row in table.splitlines()] == ["variant", "fp32", "fp16", "int8"]
@@ -93,14 +95,16 @@ def test_the_installed_model_does_what_the_towers_do(trained: Path) -> None:
 
 
 def test_a_bundle_is_fine_tuned_and_keeps_its_words_and_eyes(pairs: Path, models: Path, in_folder: Path) -> None:
+    write_spec(models / "seed-model", replace(read_spec(models / "seed-model"), licence="CC-BY-4.0"))
     done = clip("train", pairs, "--from", "seed-model", "--name", "tuned", "--epochs", 1, "--device", "cpu")
     assert done.exit_code == 0, done.stderr
-    assert "epoch 0, before training, validation: text→image" in done.stderr
+    assert "epoch 0, before training\n  validation: R@1/5/10 text→image" in done.stderr
     start, tuned = read_spec(models / "seed-model"), read_spec(models / "tuned")
     assert tuned.preprocess == start.preprocess
     assert tuned.files["tokenizer.json"] == start.files["tokenizer.json"]
     assert tuned.identity != start.identity
     assert tuned.provenance["fine_tuned_from"] == "seed-model"
+    assert tuned.licence == "CC-BY-4.0"
     assert (in_folder / "runs" / "tuned" / "bundle" / "model.json").is_file()
     assert TrainOptions.load(in_folder / "runs" / "tuned").freeze_batch_norm
 
@@ -212,7 +216,8 @@ def test_a_name_taken_meanwhile_is_found_out_before_a_run_goes_on(
 
     monkeypatch.setattr(trainer.run, "resume", go_on)
     run = trained / "run"
-    assert_one_line(clip("train", "--resume", run), 2, f"'seed-model' is already installed; .*clip export {run} --name")
+    there = f"'seed-model' is already installed; this run is finished; .*clip export {run} --name"
+    assert_one_line(clip("train", "--resume", run), 2, there)
     assert not went_on
     assert clip("train", "--resume", run, "--replace").exit_code == 77
     assert went_on == [run]
@@ -221,6 +226,17 @@ def test_a_name_taken_meanwhile_is_found_out_before_a_run_goes_on(
 def test_a_run_folder_that_is_taken(trained: Path, models: Path, pairs: Path) -> None:
     done = clip("train", pairs, "--scratch", "--output", trained / "run")
     assert_one_line(done, 2, f"holds a run already; go on with it by 'clip train --resume {trained / 'run'}'")
+
+
+def test_another_training_on_the_same_pairs_gets_a_folder_of_its_own(
+    trained: Path, models: Path, in_folder: Path, pairs: Path
+) -> None:
+    (in_folder / "runs").mkdir()
+    shutil.copytree(trained / "run", in_folder / "runs" / "again")
+    done = clip("train", pairs, "--scratch", "--arch", "tiny-resnet", "--epochs", "1", "--name", "again")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in (in_folder / "runs").iterdir()) == ["again", "again-2"]
+    assert "this run is finished" in clip("train", "--resume", in_folder / "runs" / "again-2").stderr
 
 
 def test_one_usable_row(tmp_path: Path, models: Path, in_folder: Path) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clipcli.bundle.spec import Preprocess
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image as Picture
 
 __all__ = ["normalise", "resize_and_crop", "resized_shape", "to_pixels"]
@@ -61,12 +60,16 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
 @lru_cache(maxsize=8)
 def _levels(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """What each of the 256 levels of each channel becomes, (3, 256), in the reference's order of float32 operations."""
+    import numpy as np  # late: a process that only decodes and resizes starts without it
+
     level = np.arange(256, dtype=np.float32) / np.float32(255)
     return np.stack([(level - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)])
 
 
 def normalise(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
     """(H, W, 3) levels -> (3, H, W) float32. A table of 256 entries is exact and faster than arithmetic."""
+    import numpy as np
+
     levels = _levels(spec.mean, spec.std)
     planes = np.empty((3, *pixels.shape[:2]), dtype=np.float32)  # (3, H, W)
     for channel in range(3):
@@ -76,4 +79,6 @@ def normalise(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32
 
 def to_pixels(image: Picture, spec: Preprocess) -> NDArray[np.float32]:
     """An upright picture as the image tower takes it, (3, S, S)."""
+    import numpy as np
+
     return normalise(np.asarray(resize_and_crop(image, spec)), spec)

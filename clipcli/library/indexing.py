@@ -55,7 +55,9 @@ def index_folders(
 ) -> IndexReport:
     """Bring the library up to date with files and folders. The caller holds the library's `RunLock`.
 
-    `unsettled` are absolute paths of files that are being written at the moment and are left for later. Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
+    `unsettled` are absolute paths of files that are being written at the moment and are left for later.
+
+    Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
     there. Raises NotFoundError for a path that is not there, ModelError and DeviceError of the model, NoSpaceError,
     LibraryLockedError, LibraryDamagedError; a file that cannot be read is in the report instead.
     """
@@ -150,15 +152,18 @@ class _Run:
         self._tell()
         preprocess = self._model.spec.preprocess
         workers = self._options.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
-        with closing(Decoders(preprocess)) as decoders, closing(self._library.second_reader()) as connection:
+        # Threads that read may outlive an error or Ctrl-C for a moment: `contents` is closed between two queries.
+        contents = Contents(self._library.second_reader(), self._model_id, frames=self._options.frames)
+        with closing(contents), closing(Decoders(preprocess)) as decoders, translated(self._library.path):
             decoders.start(min(workers, len(jobs)))  # they start while the model is loaded
-            contents = Contents(connection, self._model_id, frames=self._options.frames)
             reader = Reader(contents, decoders, preprocess, self._options)
-            with translated(self._library.path):
+            try:
                 self._pass(jobs, reader, contents, workers)
                 if self._postponed:
                     reader.postpones = False
                     self._pass(self._postponed, reader, contents, workers)
+            finally:
+                self._tell()  # Ctrl-C may have come just before a batch was told
 
     def finish(self) -> None:
         """What can only be done once every file has been looked at."""

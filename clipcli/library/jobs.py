@@ -1,6 +1,6 @@
 """What passes from stage to stage of an index run: a file to look at, and what came of it.
 
-Shapes: S image size.
+Shapes: F frames, S image size.
 """
 
 from __future__ import annotations
@@ -34,23 +34,27 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """A picture ready for the model. `size` and `mtime_ns` are from the moment it was opened."""
+    """A picture ready for the model, by one frame or several. `size` and `mtime_ns` are from when it was opened."""
 
     job: Job
     size: int
     mtime_ns: int
     digest: str
     facts: Facts
-    pixels: NDArray[np.float32]  # (3, S, S)
+    pixels: NDArray[np.float32]  # (F, 3, S, S)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """A file whose time or size looked new, with the content it had: its vector stands."""
+    """A file whose time or size looked new, with the content it had: its vector stands.
+
+    `frames` is how many it has, where that has only been found out now.
+    """
 
     job: Job
     size: int
     mtime_ns: int
+    frames: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,12 +70,13 @@ class Copied:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """A file that could not be read."""
+    """A file that could not be read. `megapixels` of one that is too large, `seconds` the limit of one too slow."""
 
     job: Job
     reason: str
     detail: str
     megapixels: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,23 +5,51 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from clipcli.library.schema import FRAMES_SINCE
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import range_below, to_stored
+from clipcli.photos.frames import MOVING
 from clipcli.photos.raw import NEEDS_RAW, can_read_raw
 
-__all__ = ["KnownImage", "KnownSkip", "digests_of", "known_images", "known_skips", "place_condition"]
+__all__ = [
+    "KnownImage",
+    "KnownSkip",
+    "Wish",
+    "digests_of",
+    "has_frames",
+    "known_images",
+    "known_skips",
+    "place_condition",
+    "wanted_frames",
+]
 
 _IDS_AT_ONCE = 500
+_MOVING_FORMATS = ", ".join(f"'{name}'" for name in sorted(MOVING))
 
 # Reasons that lie outside the file: it may be readable now although nothing about it has changed.
 _PASSING = frozenset(("no-permission", "io-error", "missing", "out-of-memory"))
 
 
+class Wish(Protocol):
+    """What of a run's options decides whether a known file is looked at again."""
+
+    @property
+    def max_megapixels(self) -> float: ...
+    @property
+    def seconds_per_file(self) -> float: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def accept_truncated(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """`current`: it has a vector of the model in use, made from the content it was last seen with."""
+    """`current`: it has a vector of the model in use, made from the content it was last seen with and as many frames
+    as are wanted.
+    """
 
     id: int
     size: int
@@ -39,13 +67,18 @@ class KnownSkip:
     size: int
     mtime_ns: int
     megapixels: float | None
+    seconds: float | None
 
-    def is_worth_another_try(self, size: int, mtime_ns: int, max_megapixels: float) -> bool:
+    def is_worth_another_try(self, size: int, mtime_ns: int, wish: Wish) -> bool:
         if (size, mtime_ns) != (self.size, self.mtime_ns) or self.reason in _PASSING:
             return True
+        if self.reason == "truncated":
+            return wish.accept_truncated
+        if self.seconds is not None:
+            return self.seconds < wish.seconds_per_file
         if self.reason == NEEDS_RAW:
             return can_read_raw()
-        return self.megapixels is not None and self.megapixels <= max_megapixels
+        return self.megapixels is not None and self.megapixels <= wish.max_megapixels
 
 
 def known_images(
@@ -55,8 +88,10 @@ def known_images(
     *,
     folder: bytes | None,
     file: bytes | None = None,
+    frames: int = 1,
 ) -> dict[str | bytes, KnownImage]:
     """By stored path: all below `folder` (empty: of the whole root), or the one `file`."""
+    of_other_frames = _of_other_frames(connection, root_id, model_id, frames)
     where, values = place_condition("images.path", folder, file)
     rows = connection.execute(
         "SELECT images.path, images.id, images.size, images.mtime_ns, "
@@ -67,7 +102,50 @@ def known_images(
         f"WHERE images.root_id = ? AND {where}",
         (model_id, root_id, *values),
     )
-    return {path: KnownImage(id, size, mtime_ns, bool(current)) for path, id, size, mtime_ns, current in _all(rows)}
+    return {
+        path: KnownImage(id, size, mtime_ns, bool(current) and id not in of_other_frames)
+        for path, id, size, mtime_ns, current in _all(rows)
+    }
+
+
+def wanted_frames(frames: int) -> str:
+    """SQL: of how many frames an image's vector has to be. 0, which none is, where nobody has counted them."""
+    if frames == 1:
+        return "1"
+    return (
+        f"CASE WHEN images.frames IS NOT NULL THEN min(images.frames, {frames:d}) "
+        f"WHEN images.format IN ({_MOVING_FORMATS}) THEN 0 ELSE 1 END"
+    )
+
+
+def _of_other_frames(connection: sqlite3.Connection, root_id: int, model_id: int | None, frames: int) -> set[int]:
+    """Moving pictures whose vector is of more or fewer frames than wanted, and those that may be moving."""
+    found: set[int] = set()
+    if has_frames(connection):
+        found.update(
+            image_id
+            for (image_id,) in connection.execute(
+                "SELECT images.id FROM images JOIN embeddings ON embeddings.image_id = images.id "
+                "WHERE images.root_id = ? AND images.frames > 1 AND embeddings.model_id = ? "
+                "AND embeddings.frames <> min(images.frames, ?)",
+                (root_id, model_id, frames),
+            )
+        )
+    if frames > 1:
+        uncounted = "AND frames IS NULL" if has_frames(connection) else ""
+        found.update(
+            image_id
+            for (image_id,) in connection.execute(
+                f"SELECT id FROM images WHERE root_id = ? AND format IN ({_MOVING_FORMATS}) {uncounted}", (root_id,)
+            )
+        )
+    return found
+
+
+def has_frames(connection: sqlite3.Connection) -> bool:
+    """Whether the library is of a version that knows of frames; an older one may only be read."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version) >= FRAMES_SINCE
 
 
 def known_skips(
@@ -75,8 +153,10 @@ def known_skips(
 ) -> dict[str | bytes, KnownSkip]:
     """As `known_images`, for what could not be read."""
     where, values = place_condition("path", folder, file)
+    seconds = "seconds" if has_frames(connection) else "NULL"
     rows = connection.execute(
-        f"SELECT path, id, kind, reason, size, mtime_ns, megapixels FROM skipped WHERE root_id = ? AND {where}",
+        f"SELECT path, id, kind, reason, size, mtime_ns, megapixels, {seconds} FROM skipped "
+        f"WHERE root_id = ? AND {where}",
         (root_id, *values),
     )
     return {path: KnownSkip(*rest) for path, *rest in _all(rows)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from clipcli.library.jobs import Job, Skip
 from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips
+from clipcli.library.report import IndexOptions
 from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
@@ -57,18 +58,17 @@ def make_plan(
     targets: Sequence[Target],
     *,
     model_id: int | None,
-    max_megapixels: float,
-    force: bool,
+    options: IndexOptions,
     on_found: Callable[[int], None],
-    exclude: Sequence[str] = (),
-    include: Sequence[str] = (),
+    unsettled: Set[bytes] = frozenset(),
 ) -> Plan:
     """Look through the targets. `library` is None where there is no library yet, `model_id` where the model is new.
 
     With `force` every file becomes a job, whatever is known of it. `exclude` and `include` are patterns for what is met
-    in folders; a file that was named itself is always looked at.
+    in folders; a file that was named itself is always looked at. `unsettled` are absolute paths of files that are being
+    written at the moment: they are passed over, and nothing known of them changes.
     """
-    planner = _Planner(library, model_id, max_megapixels, force, on_found, exclude, include)
+    planner = _Planner(library, model_id, options, on_found, unsettled)
     roots = frozenset(target.root.path for target in targets)
     for target in targets:
         for folder in target.folders:
@@ -83,20 +83,16 @@ class _Planner:
         self,
         library: Library | None,
         model_id: int | None,
-        max_megapixels: float,
-        force: bool,
+        options: IndexOptions,
         on_found: Callable[[int], None],
-        exclude: Sequence[str],
-        include: Sequence[str],
+        unsettled: Set[bytes],
     ) -> None:
         self.plan = Plan()
         self._library = library
         self._model_id = model_id
-        self._max_megapixels = max_megapixels
-        self._force = force
+        self._options = options
         self._on_found = on_found
-        self._exclude = exclude
-        self._include = include
+        self._unsettled = unsettled
         self._found = 0
 
     def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
@@ -106,7 +102,7 @@ class _Planner:
             self.plan.absent.append(top)
             return
         prefix = folder + b"/" if folder else b""
-        ignoring = Ignoring(top, above=prefix, exclude=self._exclude, include=self._include)
+        ignoring = Ignoring(top, above=prefix, exclude=self._options.exclude, include=self._options.include)
         for entry in walk(top, leave_out=leave_out, ignoring=ignoring):
             path = prefix + entry.path if entry.path else folder
             key = to_stored(path)
@@ -123,7 +119,7 @@ class _Planner:
             for key, known in skips.items()
             if known.kind == "folder" or is_gone(absolute(root.path, from_stored(key)))
         ]
-        if not (folder or self._exclude or self._include):
+        if not (folder or self._options.exclude or self._options.include):
             self.plan.scanned_roots.append(root.path)
 
     def file(self, root: Root, path: bytes) -> None:
@@ -143,7 +139,9 @@ class _Planner:
             return {}, {}
         with self._library.read() as connection:
             return (
-                known_images(connection, root.id, self._model_id, folder=folder, file=file),
+                known_images(
+                    connection, root.id, self._model_id, folder=folder, file=file, frames=self._options.frames
+                ),
                 known_skips(connection, root.id, folder=folder, file=file),
             )
 
@@ -151,12 +149,14 @@ class _Planner:
         self._found += 1
         if self._found % _TELL_EVERY == 0:
             self._on_found(self._found)
+        if self._unsettled and absolute(root.path, path) in self._unsettled:
+            return
         same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
-        if known is not None and same and known.current and not self._force:
+        if known is not None and same and known.current and not self._options.force:
             self.plan.unchanged += 1
             return
         retry = bad is not None and (
-            self._force or bad.is_worth_another_try(found.size, found.mtime_ns, self._max_megapixels)
+            self._options.force or bad.is_worth_another_try(found.size, found.mtime_ns, self._options)
         )
         if bad is not None and not retry:
             self.plan.known_bad += 1

@@ -7,16 +7,23 @@ from dataclasses import dataclass, field
 from clipcli.errors import UsageError
 from clipcli.library.jobs import Skip
 from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
+from clipcli.photos.frames import MOST_FRAMES
 from clipcli.photos.ignoring import check_patterns
 
-__all__ = ["IndexOptions", "IndexReport", "Progress"]
+__all__ = ["DEFAULT_SECONDS_PER_FILE", "IndexOptions", "IndexReport", "Progress"]
+
+DEFAULT_SECONDS_PER_FILE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexOptions:
     """`batch_size` is how many pictures a kill can cost: half of them in the model, half being written.
 
-    It and `workers` (threads that read files) are chosen by device and processor where they are None.
+    It and `workers` (processes that read files) are chosen by device and processor where they are None.
+
+    Of a moving picture, or a file of several pages, `frames` are embedded, spread evenly, and their mean is the vector.
+    With `accept_truncated` a file that was cut short is taken for what is there of it. `seconds_per_file` is how long
+    a file may take to be decoded, as long again as it takes to read a megabyte a second.
 
     `force` reads and embeds every file again, unchanged and known bad ones as well.
 
@@ -27,6 +34,9 @@ class IndexOptions:
     batch_size: int | None = None
     workers: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    seconds_per_file: float = DEFAULT_SECONDS_PER_FILE
+    frames: int = 1
+    accept_truncated: bool = False
     force: bool = False
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
@@ -35,9 +45,15 @@ class IndexOptions:
         if self.batch_size is not None and not 2 <= self.batch_size <= 4096:
             raise UsageError(f"a batch has 2 to 4096 pictures, not {self.batch_size}")
         if self.workers is not None and not 1 <= self.workers <= 256:
-            raise UsageError(f"1 to 256 threads can read files, not {self.workers}")
+            raise UsageError(f"1 to 256 processes can read files, not {self.workers}")
         if not self.max_megapixels > 0:
             raise UsageError(f"the limit in megapixels has to be above zero, not {self.max_megapixels:g}")
+        if not 0 < self.seconds_per_file < 1e6:
+            raise UsageError(
+                f"a file may take more than 0 seconds and less than 1,000,000, not {self.seconds_per_file:g}"
+            )
+        if not 1 <= self.frames <= MOST_FRAMES:
+            raise UsageError(f"1 to {MOST_FRAMES} frames of a picture can be embedded, not {self.frames}")
         check_patterns((*self.exclude, *self.include))
 
 

@@ -32,10 +32,13 @@ _FACTS = (
     "lens",
     "latitude",
     "longitude",
+    "frames",
+    "truncated",
 )
 _SAVE_VECTOR = """
-INSERT INTO embeddings (image_id, model_id, digest, vector) {values}
-ON CONFLICT (image_id, model_id) DO UPDATE SET digest = excluded.digest, vector = excluded.vector"""
+INSERT INTO embeddings (image_id, model_id, digest, vector, frames) {values}
+ON CONFLICT (image_id, model_id) DO UPDATE SET digest = excluded.digest, vector = excluded.vector,
+  frames = excluded.frames"""
 _NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 
 
@@ -70,15 +73,22 @@ class BatchWriter:
                 if isinstance(outcome, Decoded):
                     image_id = self._save_image(connection, outcome, outcome.facts, taken_over)
                     connection.execute(
-                        _SAVE_VECTOR.format(values="VALUES (?, ?, ?, ?)"),
-                        (image_id, self._model_id, outcome.digest, next(rows).astype("<f4").tobytes()),
+                        _SAVE_VECTOR.format(values="VALUES (?, ?, ?, ?, ?)"),
+                        (
+                            image_id,
+                            self._model_id,
+                            outcome.digest,
+                            next(rows).astype("<f4").tobytes(),
+                            len(outcome.pixels),
+                        ),
                     )
                 elif isinstance(outcome, Copied):
                     self._copy(connection, outcome, taken_over)
                 elif isinstance(outcome, Kept):
                     connection.execute(
-                        f"UPDATE images SET size = ?, mtime_ns = ?, stale = 0, updated_at = {_NOW} WHERE id = ?",
-                        (outcome.size, outcome.mtime_ns, outcome.job.image_id),
+                        "UPDATE images SET size = ?, mtime_ns = ?, frames = coalesce(?, frames), stale = 0, "
+                        f"updated_at = {_NOW} WHERE id = ?",
+                        (outcome.size, outcome.mtime_ns, outcome.frames, outcome.job.image_id),
                     )
                     self._not_skipped(connection, outcome.job)
                 elif isinstance(outcome, Refused):
@@ -143,7 +153,7 @@ class BatchWriter:
         row = connection.execute(f"SELECT {', '.join(_FACTS)} FROM images WHERE id = ?", (outcome.source,)).fetchone()
         if row is None:  # somebody removed it meanwhile: the next run embeds the file
             return
-        facts = Facts(**dict(zip(_FACTS, row, strict=True)))
+        facts = Facts(**dict(zip(_FACTS, row, strict=True)))  # `truncated` stays 0 or 1, which is as good
         if facts.taken_from == "file":
             moment = datetime.fromtimestamp(outcome.mtime_ns // 1_000_000_000, UTC)
             facts = replace(facts, taken_at=moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -151,7 +161,8 @@ class BatchWriter:
         if image_id != outcome.source:
             connection.execute(
                 _SAVE_VECTOR.format(
-                    values="SELECT ?, model_id, digest, vector FROM embeddings WHERE image_id = ? AND model_id = ?"
+                    values="SELECT ?, model_id, digest, vector, frames FROM embeddings "
+                    "WHERE image_id = ? AND model_id = ?"
                 ),
                 (image_id, outcome.source, self._model_id),
             )
@@ -170,6 +181,7 @@ class BatchWriter:
             job.size,
             job.mtime_ns,
             outcome.megapixels,
+            outcome.seconds,
         )
 
     def _save_skip(
@@ -183,13 +195,16 @@ class BatchWriter:
         size: int = 0,
         mtime_ns: int = 0,
         megapixels: float | None = None,
+        seconds: float | None = None,
     ) -> None:
         connection.execute(
             """
-INSERT INTO skipped (root_id, path, kind, reason, detail, size, mtime_ns, megapixels) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO skipped (root_id, path, kind, reason, detail, size, mtime_ns, megapixels, seconds)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (root_id, path) DO UPDATE SET kind = excluded.kind, reason = excluded.reason, detail = excluded.detail,
-  size = excluded.size, mtime_ns = excluded.mtime_ns, megapixels = excluded.megapixels""",
-            (self._root_ids[root], to_stored(path), kind, reason, detail, size, mtime_ns, megapixels),
+  size = excluded.size, mtime_ns = excluded.mtime_ns, megapixels = excluded.megapixels,
+  seconds = excluded.seconds""",
+            (self._root_ids[root], to_stored(path), kind, reason, detail, size, mtime_ns, megapixels, seconds),
         )
 
     def _not_skipped(self, connection: sqlite3.Connection, job: Job) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image as Picture
 
 __all__ = ["to_rgb"]
@@ -16,6 +15,8 @@ __all__ = ["to_rgb"]
 def to_rgb(image: Picture) -> Picture:
     """The picture in mode RGB; the same object where it is that already. Raises what Pillow raises."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        import numpy as np  # late: processes that only decode start without it, and most never need it
+
         return _grey(np.asarray(image))
     if image.has_transparency_data:
         return _over_white(image)
@@ -40,6 +41,7 @@ def _grey(values: NDArray[np.generic]) -> Picture:
     The range is the nearest one that has a meaning: 0..1 for floats, 0..255, 0..65535; else what the values span.
     Pillow's own conversion clips everything above 255 to white.
     """
+    import numpy as np
     from PIL import Image
 
     wide = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)  # (H, W)

@@ -14,7 +14,7 @@ from itertools import count
 
 from clipcli.errors import ClipError, NoSpaceError, UsageError
 
-__all__ = ["Placed", "copy_to", "link_to"]
+__all__ = ["Placed", "copy_to", "link_to", "numbered"]
 
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -85,7 +85,7 @@ def _place_one(
     same: Callable[[bytes, bytes], bool],
     placed: Placed,
 ) -> None:
-    for number, name in enumerate(_names(os.path.basename(source))):
+    for number, name in enumerate(numbered(os.path.basename(source))):
         target = os.path.join(folder, name)
         if os.path.lexists(target):
             if same(source, target):
@@ -101,7 +101,7 @@ def _place_one(
         return
 
 
-def _names(name: bytes) -> Iterator[bytes]:
+def numbered(name: bytes) -> Iterator[bytes]:
     """`boat.jpg`, `boat-2.jpg`, `boat-3.jpg`, …"""
     yield name
     stem, suffix = os.path.splitext(name)

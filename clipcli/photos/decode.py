@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import io
 import os
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from clipcli.errors import ImageError
 from clipcli.photos.colour import to_rgb
 from clipcli.photos.facts import Facts, exif_of, orientation_of, read_facts
-from clipcli.photos.formats import HEAD_BYTES, RAW, declared_size, ends_early, identify, open_with_decoder
+from clipcli.photos.formats import HEAD_BYTES, RAW, declared_size, identify, open_with_decoder
+from clipcli.photos.frames import MOVING, further_frames
+from clipcli.photos.memory import fitting_megapixels
 from clipcli.photos.quiet import no_warnings
 from clipcli.photos.raw import read_raw
+from clipcli.photos.refusals import TooLargeError, damage_error, file_error, judge_size
 from clipcli.photos.rescue import without_metadata
+from clipcli.photos.truncation import is_empty, what_is_there
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
-__all__ = ["DEFAULT_MAX_MEGAPIXELS", "TooLargeError", "decode", "file_error", "open_image"]
+__all__ = ["DEFAULT_MAX_MEGAPIXELS", "TooLargeError", "decode", "decode_frames", "file_error", "open_image"]
 
-DEFAULT_MAX_MEGAPIXELS = 150.0
+DEFAULT_MAX_MEGAPIXELS = fitting_megapixels()
+
+_T = TypeVar("_T")
 
 # Orientation of EXIF (2.32, 4.6.5.1.2) -> the name of the Pillow transposition that puts the picture upright.
 _UPRIGHT = {
@@ -39,19 +45,8 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 _ON_ITS_SIDE = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
-_CUT_SHORT = re.compile(r"truncat|premature|unexpected end|end of (file|stream|image)|not enough|incomplete|eof", re.I)
 _TGA_FOOTER = 26
 _NO_PICTURE = "not a picture in a format this program reads"
-
-
-class TooLargeError(ImageError):
-    """More pixels than allowed, judged by the header alone."""
-
-    def __init__(self, width: int, height: int, limit: float) -> None:
-        self.megapixels = width * height / 1e6
-        super().__init__(
-            f"{width} x {height} pixels are {self.megapixels:,.0f} megapixels, more than {limit:g}", reason="too-large"
-        )
 
 
 def open_image(
@@ -63,11 +58,11 @@ def open_image(
     then decoded smaller, but to at least twice that, which the resized picture does not show.
     """
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), b"", max_megapixels, hint, None)[0]
+        return _decode(io.BytesIO(source), b"", max_megapixels, hint, None, 1, _as_it_is)[0][0]
     path = os.fsencode(source)
     try:
         with open(path, "rb") as file:
-            return _decode(file, path, max_megapixels, hint, None)[0]
+            return _decode(file, path, max_megapixels, hint, None, 1, _as_it_is)[0][0]
     except OSError as error:
         raise file_error(error) from error
 
@@ -81,40 +76,110 @@ def decode(
     hint: int | None = None,
 ) -> tuple[Picture, Facts]:
     """As `open_image`, from an open file, with the facts of its metadata. `mtime_ns` stands in for a missing date."""
-    picture, facts = _decode(file, name, max_megapixels, hint, mtime_ns)
-    assert facts is not None
+    (picture,), facts = decode_frames(
+        file, keep=_as_it_is, name=name, mtime_ns=mtime_ns, max_megapixels=max_megapixels, hint=hint
+    )
     return picture, facts
 
 
-def file_error(error: OSError) -> ImageError:
-    """What the operating system said about a file, as the error of one picture."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ImageError("no such file", reason="missing")
-    if isinstance(error, PermissionError):
-        return ImageError("permission denied", reason="no-permission")
-    if isinstance(error, IsADirectoryError):
-        return ImageError("a folder, not a file", reason="not-an-image")
-    return ImageError(error.strerror or str(error), reason="io-error")
+def decode_frames(
+    file: IO[bytes],
+    *,
+    keep: Callable[[Picture], _T],
+    name: bytes = b"",
+    mtime_ns: int = 0,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    hint: int | None = None,
+    frames: int = 1,
+    accept_truncated: bool = False,
+) -> tuple[list[_T], Facts]:
+    """As `decode`, with up to `frames` frames spread over a moving picture; of each what `keep` makes of it.
+
+    With `accept_truncated` a file that was cut short gives what is there of its first frame, and facts that say so;
+    where that is nothing, the error's reason is "nothing-left". No other thread may decode at the same time then.
+    """
+    try:
+        kept, facts = _decode(file, name, max_megapixels, hint, mtime_ns, frames, keep)
+    except ImageError as error:
+        if not accept_truncated or error.reason != "truncated":
+            raise
+        kept, facts = _remains(file, name, max_megapixels, hint, mtime_ns, keep, error)
+    assert facts is not None
+    return kept, facts
+
+
+def _as_it_is(picture: Picture) -> Picture:
+    return picture
 
 
 def _decode(
-    file: IO[bytes], name: bytes, max_megapixels: float, hint: int | None, mtime_ns: int | None
-) -> tuple[Picture, Facts | None]:
+    file: IO[bytes],
+    name: bytes,
+    max_megapixels: float,
+    hint: int | None,
+    mtime_ns: int | None,
+    frames: int,
+    keep: Callable[[Picture], _T],
+) -> tuple[list[_T], Facts | None]:
+    """Without `mtime_ns` there are no facts, and no more than one frame."""
     with no_warnings():
         try:
             format = _identified(file, name, max_megapixels)
             if format == RAW:
-                return _developed(file, max_megapixels, hint, mtime_ns)
-            return _loaded(_opened(format, file, max_megapixels), hint, mtime_ns)
+                picture, facts = _developed(file, max_megapixels, hint, mtime_ns)
+                return [keep(picture)], None if facts is None else replace(facts, frames=1)
+            image = _opened(format, file, max_megapixels)
+            picture, facts, turn = _loaded(image, hint, mtime_ns)
+            first = keep(picture)
+            if facts is None or format not in MOVING:
+                return [first], None if facts is None else replace(facts, frames=1)
+            del picture  # before the next one takes as much memory again
+
+            def read(number: int) -> _T:
+                image.seek(number)
+                judge_size(image.size, max_megapixels)  # the pages of a TIFF have sizes of their own
+                _load(image, hint)
+                return keep(_upright(image, turn))
+
+            kept, count = further_frames(image, frames, first, read)
+            return kept, replace(facts, frames=count)
         except ImageError:
             raise
         except MemoryError as error:
             raise ImageError("not enough memory for it", reason="out-of-memory") from error
         except Exception as error:  # decoders raise anything on a damaged file
-            raise _damage(error, file) from error
+            raise damage_error(error, file) from error
 
 
-def _loaded(image: ImageFile, hint: int | None, mtime_ns: int | None) -> tuple[Picture, Facts | None]:
+def _remains(
+    file: IO[bytes],
+    name: bytes,
+    max_megapixels: float,
+    hint: int | None,
+    mtime_ns: int,
+    keep: Callable[[Picture], _T],
+    error: ImageError,
+) -> tuple[list[_T], Facts | None]:
+    """What is there of a file that was cut short, as `error` said. Raises ImageError where that is nothing."""
+
+    def unless_empty(picture: Picture) -> _T:
+        if is_empty(picture):
+            raise ImageError("nothing of the picture is there", reason="nothing-left")
+        return keep(picture)
+
+    file.seek(0)
+    try:
+        with what_is_there():
+            kept, facts = _decode(file, name, max_megapixels, hint, mtime_ns, 1, unless_empty)
+    except ImageError as second:
+        if second.reason == "out-of-memory":
+            raise
+        raise ImageError(f"{error}; nothing of the picture is left", reason="nothing-left") from second
+    return kept, None if facts is None else replace(facts, frames=1, truncated=True)
+
+
+def _loaded(image: ImageFile, hint: int | None, mtime_ns: int | None) -> tuple[Picture, Facts | None, str | None]:
+    """The first frame upright, its facts, and how it was turned."""
     size = image.size
     facts = None
     # Pillow turns a TIFF while loading it and forgets how; of a PNG the metadata may come after the pixels.
@@ -131,14 +196,14 @@ def _loaded(image: ImageFile, hint: int | None, mtime_ns: int | None) -> tuple[P
     if facts is not None:
         width, height = reversed(size) if turn in _ON_ITS_SIDE else size
         facts = replace(facts, width=width, height=height)
-    return _upright(image, turn), facts
+    return _upright(image, turn), facts, turn
 
 
 def _developed(
     file: IO[bytes], max_megapixels: float, hint: int | None, mtime_ns: int | None
 ) -> tuple[Picture, Facts | None]:
     """A camera's raw file: by the preview in it where there is a good one, else developed."""
-    raw = read_raw(file, least_side=2 * hint if hint else None, judge=lambda size: _judge(size, max_megapixels))
+    raw = read_raw(file, least_side=2 * hint if hint else None, judge=lambda size: judge_size(size, max_megapixels))
     turn = _UPRIGHT.get(raw.orientation)
     if raw.preview is not None:
         preview = open_with_decoder("JPEG", io.BytesIO(raw.preview))
@@ -164,7 +229,7 @@ def _identified(file: IO[bytes], name: bytes, max_megapixels: float) -> str:
     format = identify(head, tail=file.read(_TGA_FOOTER), name=name)
     if format is None:
         raise ImageError(_NO_PICTURE, reason="not-an-image")
-    _judge(declared_size(format, head), max_megapixels)
+    judge_size(declared_size(format, head), max_megapixels)
     file.seek(0)
     return format
 
@@ -179,7 +244,7 @@ def _opened(format: str, file: IO[bytes], max_megapixels: float) -> ImageFile:
         if format == "TGA":  # its name was all that spoke for it
             raise ImageError(_NO_PICTURE, reason="not-an-image") from error
         image = _rescued(format, file, error)
-    _judge(image.size, max_megapixels)
+    judge_size(image.size, max_megapixels)
     return image
 
 
@@ -193,16 +258,6 @@ def _rescued(format: str, file: IO[bytes], error: Exception) -> ImageFile:
         except Exception:  # noqa: BLE001 - the first complaint is the one to show
             raise error from None
     raise error
-
-
-def _judge(size: tuple[int, int] | None, max_megapixels: float) -> None:
-    if size is None:
-        return
-    width, height = size
-    if width <= 0 or height <= 0:
-        raise ImageError(f"a picture of {width} x {height} pixels", reason="damaged")
-    if width * height > max_megapixels * 1e6:
-        raise TooLargeError(width, height, max_megapixels)
 
 
 def _load(image: ImageFile, hint: int | None) -> None:
@@ -232,17 +287,3 @@ def _upright(image: ImageFile, turn: str | None) -> Picture:
         picture = picture.copy()
     picture.info = {}
     return picture
-
-
-def _damage(error: Exception, file: IO[bytes]) -> ImageError:
-    """A decoder's exception as one line and one word."""
-    if isinstance(error, OSError) and error.errno:  # the disk's complaint, not the decoder's
-        return file_error(error)
-    text = " ".join(str(error).split()) or type(error).__name__
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(0, size - HEAD_BYTES))
-    if isinstance(error, EOFError) or _CUT_SHORT.search(text) or ends_early(head, file.read(), size):
-        return ImageError(f"the file is cut short ({text})", reason="truncated")
-    return ImageError(f"cannot be decoded ({text})", reason="damaged")

@@ -38,7 +38,9 @@ _T = TypeVar("_T")
 class Facts:
     """`width` and `height` as seen upright. `taken_at` is ISO 8601, with a zone only where one is known.
 
-    `taken_from` says whether the date is the metadata's ("exif", "xmp") or the file's ("file").
+    `taken_from` says whether the date is the metadata's ("exif", "xmp") or the file's ("file"). `frames` is how many
+    can be read of a moving picture or one of several pages, None where nobody counted. `truncated`: the file is cut
+    short, and this is what is left of it.
     """
 
     width: int
@@ -51,6 +53,8 @@ class Facts:
     lens: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    frames: int | None = None
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -61,6 +65,8 @@ class Facts:
             raise ValueError("latitude and longitude come together")
         if (self.taken_at is None) != (self.taken_from is None):
             raise ValueError("a date has an origin")
+        if self.frames is not None and self.frames < 1:
+            raise ValueError(f"a picture of {self.frames} frames")
 
 
 def exif_of(image: Image) -> Exif:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from clipcli.bundle.encoder import Model
+from clipcli.library import decoders
 from clipcli.library.indexing import IndexOptions, IndexReport, index_folders
 from clipcli.library.store import Library
 from tests.tiny_bundle import make_tiny_bundle
@@ -56,6 +57,16 @@ def index(library_file: Path, model: Model) -> Index:
         return report
 
     return run
+
+
+@pytest.fixture
+def in_decoders(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`in_decoders(code)`: what every decoding process does before it begins."""
+
+    def run_first(code: str) -> None:
+        monkeypatch.setattr(decoders, "_PROGRAM", f"{decoders._PROGRAM.removesuffix('main()')}\n{code}\nmain()")
+
+    return run_first
 
 
 def rows(file: Path, query: str, *values: object) -> list[Any]:

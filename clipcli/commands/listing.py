@@ -30,6 +30,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="similar", summary="Find pictures that look like another one.", section=EVERYDAY),
     Entry(name="duplicates", summary="Find pictures that are there more than once.", section=EVERYDAY),
     Entry(name="classify", summary="Sort pictures by labels of your own.", section=EVERYDAY),
+    Entry(name="browse", summary="Look through the library in the browser.", section=EVERYDAY),
+    Entry(name="tags", summary="Give, list and export tags; sort pictures by them.", section=EVERYDAY),
     Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),
     Entry(name="export", summary="Turn a training run into a model to use.", section=MODELS),

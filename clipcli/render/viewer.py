@@ -1,4 +1,4 @@
-"""Pictures in the program that the person's desktop has for them."""
+"""Pictures and pages in the programs that the person's desktop has for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from clipcli.errors import UsageError
 
-__all__ = ["MOST_OPENED", "find_viewer", "open_pictures"]
+__all__ = ["MOST_OPENED", "find_viewer", "open_address", "open_pictures"]
 
 MOST_OPENED = 20  # windows
 
@@ -46,3 +46,12 @@ def open_pictures(paths: Sequence[bytes], viewer: str | None) -> int:
         )
         started.returncode = 0  # nobody waits for it, and Python need not complain that nobody does
     return len(opened)
+
+
+def open_address(address: str) -> bool:
+    """A page in the person's browser; False where there is no desktop, and nothing is opened."""
+    if sys.platform not in ("win32", "darwin") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False  # what is left to open it with would take over the terminal
+    import webbrowser
+
+    return webbrowser.open(address)

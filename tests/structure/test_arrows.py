@@ -1,6 +1,7 @@
 """Who may import whom (docs/architecture.md), held against the syntax trees.
 
-    app -> commands -> {library, bundle, photos, evaluate, render} -> errors
+    app -> commands -> {browse, library, bundle, photos, evaluate, render} -> errors
+    commands -> browse -> {library, bundle, photos, evaluate, render}
     clipcli/__init__ -> interface -> {library, bundle, photos, evaluate}
     trainer -> clipcli.{bundle, photos, evaluate};  export -> trainer, clipcli.{bundle, photos, evaluate}
 
@@ -31,7 +32,8 @@ ARROWS: dict[str, set[str]] = {
     "render": {"errors"},
     "bundle": {"errors", "photos"},
     "library": {"errors", "photos", "bundle"},
-    "commands": {"errors", *ROOMS},
+    "browse": {"errors", *ROOMS},
+    "commands": {"errors", "browse", *ROOMS},
     "app": {"errors", "commands", "render"},
     "__main__": {"app"},
     "trainer": {"errors", "bundle", "photos", "evaluate"},

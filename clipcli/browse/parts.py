@@ -1,0 +1,55 @@
+"""The parts that the routes work with, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.browse.jobs import Jobs
+from clipcli.browse.lanes import Lanes
+from clipcli.browse.library_access import LibraryAccess
+from clipcli.browse.searching import Searches
+from clipcli.browse.state import State
+from clipcli.browse.thumbs import Thumbs
+from clipcli.browse.uploads import Uploads
+from clipcli.browse.vectors_in_use import VectorsInUse
+
+if TYPE_CHECKING:
+    from clipcli.browse.model_in_use import OpenModel
+
+__all__ = ["Parts"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Parts:
+    """All of one running server."""
+
+    access: LibraryAccess
+    vectors: VectorsInUse
+    uploads: Uploads
+    searches: Searches
+    state: State
+    thumbs: Thumbs
+    jobs: Jobs = field(default_factory=Jobs)
+    lanes: Lanes = field(default_factory=Lanes)
+
+    @classmethod
+    def of(cls, library: Path, open_model: OpenModel, thumbs: Path) -> Parts:
+        """Raises what opening the library and its model does."""
+        access = LibraryAccess(library)
+        vectors = VectorsInUse(access, open_model)
+        uploads = Uploads(access, vectors)
+        return cls(
+            access=access,
+            vectors=vectors,
+            uploads=uploads,
+            searches=Searches(access, vectors, uploads),
+            state=State(access, vectors),
+            thumbs=Thumbs(thumbs),
+        )
+
+    def close(self) -> None:
+        self.jobs.close()
+        self.lanes.close()
+        self.access.close()

@@ -1,0 +1,100 @@
+"""Pictures that were dropped or pasted: looked at once, then only their vector and a thumbnail are kept, for a while.
+
+Shapes: D embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clipcli.browse.answers import GONE, NOT_A_PICTURE, Refusal
+from clipcli.errors import ImageError
+from clipcli.photos.decode import decode
+from clipcli.photos.thumbnails import encode
+
+if TYPE_CHECKING:
+    from clipcli.browse.library_access import LibraryAccess
+    from clipcli.browse.vectors_in_use import VectorsInUse
+
+__all__ = ["UPLOAD_BYTES", "Upload", "Uploads"]
+
+UPLOAD_BYTES = 64 << 20
+_MAX_MEGAPIXELS = 150.0
+_KEPT = 64
+_THUMB = 320
+_MOST_COPIES = 1000
+
+# A dropped file may be large once decoded: one after the other, whatever else goes on.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upload:
+    """`vector` (D,) is of length 1; `same_as` are pictures of the library with the same bytes."""
+
+    token: str
+    vector: NDArray[np.float64]
+    thumb: bytes
+    width: int
+    height: int
+    format: str
+    same_as: tuple[int, ...]
+
+
+class Uploads:
+    """The last few, by token."""
+
+    def __init__(self, access: LibraryAccess, vectors: VectorsInUse) -> None:
+        self._access = access
+        self._vectors = vectors
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Upload] = OrderedDict()
+
+    def take(self, data: bytes) -> Upload:
+        """Decode within limits, encode, keep. Raises Refusal for what is no picture."""
+        encoding = self._vectors.current().encoding
+        with _one_at_a_time:
+            try:
+                picture, facts = decode(io.BytesIO(data), max_megapixels=_MAX_MEGAPIXELS, hint=encoding.image_size)
+            except ImageError as error:
+                raise Refusal(*NOT_A_PICTURE, str(error)) from error
+            vector = encoding.picture(picture)
+            picture.thumbnail((_THUMB, _THUMB))
+        upload = Upload(
+            token=secrets.token_urlsafe(12),
+            vector=vector,
+            thumb=encode(picture, encoding="jpeg"),
+            width=facts.width,
+            height=facts.height,
+            format=facts.format,
+            same_as=self._copies(hashlib.sha256(data).hexdigest()),
+        )
+        with self._lock:
+            self._kept[upload.token] = upload
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return upload
+
+    def known(self, token: str) -> Upload:
+        """Raises Refusal for one that has been forgotten."""
+        with self._lock:
+            if token not in self._kept:
+                raise Refusal(*GONE, "this picture has been forgotten; drop it again")
+            self._kept.move_to_end(token)
+            return self._kept[token]
+
+    def _copies(self, digest: str) -> tuple[int, ...]:
+        with self._access.reading() as library, library.read() as connection:
+            rows = connection.execute(
+                "SELECT id FROM images WHERE digest = ? ORDER BY id LIMIT ?", (digest, _MOST_COPIES)
+            ).fetchall()
+        return tuple(row[0] for row in rows)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class PreviewWay(StrEnum):
+    """How a terminal shows pictures."""
+
+    kitty = "kitty"
+    iterm2 = "iterm2"
+    sixel = "sixel"
+    blocks = "blocks"
+
 
 CountOption = Annotated[int, typer.Option("-k", metavar="N", min=0, help="Show the N best; 0 shows all.")]
 ThresholdOption = Annotated[
@@ -52,4 +63,37 @@ LinkToOption = Annotated[
 ]
 OpenOption = Annotated[
     bool, typer.Option("--open", help="Open the pictures found (20 at most) in your desktop's viewer.")
+]
+PreviewOption = Annotated[
+    bool,
+    typer.Option(
+        "--preview", help="Show the pictures themselves, in a grid, as well as the terminal can. Not in a pipe."
+    ),
+]
+PreviewAsOption = Annotated[
+    PreviewWay | None,
+    typer.Option(
+        "--preview-as",
+        metavar="kitty|iterm2|sixel|blocks",
+        help="Show them in this way. Default: the terminal is asked.",
+        show_default=False,
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write the pictures found to a page that needs nothing else. Only a page made by clip is replaced.",
+        show_default=False,
+    ),
+]
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--sheet",
+        metavar="FILE",
+        help="Draw a contact sheet of them: .jpg, .png or .pdf. Only a sheet made by clip is replaced.",
+        show_default=False,
+    ),
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.commands.galleries import Wanted, day_of, look, put_down
 from clipcli.commands.query import Query
 from clipcli.errors import InputError, UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from clipcli.library.filters import Filters
     from clipcli.library.search import Answer, Hit
     from clipcli.library.store import Library
+    from clipcli.render.gallery import Gallery
 
 FIELDS = ("rank", "score", "path", "path_b64", "image_id", "model")
 FACT_FIELDS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
@@ -33,6 +35,12 @@ class Output:
     copy_to: Path | None = None
     link_to: Path | None = None
     open: bool = False
+    wanted: Wanted = field(default_factory=Wanted)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether the pictures themselves are to be seen somewhere."""
+        return self.wanted.seen or self.wanted.kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +62,13 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none."""
+    """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none.
+
+    `title` is the query in words.
+    """
 
     hits: Sequence[Hit]
+    title: str = ""
     facts: Facts = field(default_factory=dict)
     remark: str = ""
     nothing: str = ""
@@ -65,11 +77,21 @@ class Found:
 def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, precision: str) -> Found:
     """Ask the library. Raises what opening it and its model does, and what the query and the filters do."""
     from clipcli.commands.opening import open_library, open_model_of
+    from clipcli.render.notes import counted, say
 
     with open_library(db) as library:
         chosen = open_model_of(library, model, device=device, precision=precision)
         if chosen is None:
-            return Found(hits=[], nothing=f"the library {library.path} is empty; 'clip embed FOLDER' fills it")
+            return Found(
+                hits=[],
+                title=str(asked.query),
+                nothing=f"the library {library.path} is empty; 'clip embed FOLDER' fills it",
+            )
+        if chosen.without:
+            say(
+                f"{counted(chosen.without, 'picture')} without embeddings by {chosen.model.name} cannot be found with "
+                f"it; 'clip embed -m {chosen.model.name} FOLDER' makes them"
+            )
         with library.read():  # one state, so that what is found and what is said about it go together
             return _answer(asked, library, chosen)
 
@@ -97,6 +119,7 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
     )
     return Found(
         hits=answer.hits,
+        title=str(asked.query),
         facts=facts_of(library, [hit.image_id for hit in answer.hits]) if asked.facts else {},
         remark=_remark(answer, library, chosen),
         nothing=_why_nothing(asked, answer),
@@ -132,27 +155,50 @@ def _why_nothing(asked: Asked, answer: Answer) -> str:
 def show(found: Found, output: Output) -> None:
     """Write the results to stdout, hand the pictures on, and say on stderr what there is to say.
 
-    Raises InputError where pictures could not be copied or linked because they are gone.
+    Raises InputError where pictures could not be drawn, copied or linked because they cannot be read.
     """
     from clipcli.render.notes import aside, say
     from clipcli.render.records import write_records
 
     viewer = _viewer() if output.open else None
+    gallery = _gallery(found) if output.pictured else None
+    seen = gallery is not None and look(gallery, output.wanted, output.written)
     if output.written == "table":
-        write_hits(found.hits, found.facts if output.facts else None)
+        if not seen:
+            write_hits(found.hits, found.facts if output.facts else None)
         if found.remark:
             aside(found.remark)
     else:
-        records = [as_record(hit) | dict(found.facts.get(hit.image_id, {})) for hit in found.hits]
+        facts = found.facts if output.facts else {}
+        records = [as_record(hit) | dict(facts.get(hit.image_id, {})) for hit in found.hits]
         fields = FIELDS + FACT_FIELDS if output.facts else FIELDS
         write_records(records, format=output.written, fields=fields, print0=output.print0)
     if not found.hits:
         say(found.nothing)
-        return
     paths = [hit.path for hit in found.hits]
-    if output.open:
+    if output.open and paths:
         _open(paths, viewer)
-    _hand_on(paths, output)
+    try:
+        if gallery is not None:
+            put_down(gallery, output.wanted)
+    finally:
+        if paths:
+            _hand_on(paths, output)
+
+
+def _gallery(found: Found) -> Gallery:
+    from clipcli.render.gallery import Gallery, Section, Tile
+
+    tiles = [
+        Tile(
+            path=hit.path,
+            figures=(str(hit.rank), f"{hit.score:.3f}"),
+            detail=day_of(found.facts.get(hit.image_id, {}).get("taken_at")),
+        )
+        for hit in found.hits
+    ]
+    sections = (Section(tiles=tuple(tiles)),) if tiles else ()
+    return Gallery(title=found.title, sections=sections, remark=found.remark, nothing=found.nothing)
 
 
 def _viewer() -> str | None:

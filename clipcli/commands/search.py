@@ -32,9 +32,13 @@ from clipcli.commands.result_options import (
     CopyToOption,
     CountOption,
     FactsOption,
+    HtmlOption,
     LinkToOption,
     MinSigmaOption,
     OpenOption,
+    PreviewAsOption,
+    PreviewOption,
+    SheetOption,
     ThresholdOption,
 )
 
@@ -87,6 +91,10 @@ def search(
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
     facts: FactsOption = False,
+    preview: PreviewOption = False,
+    preview_as: PreviewAsOption = None,
+    html: HtmlOption = None,
+    sheet: SheetOption = None,
     copy_to: CopyToOption = None,
     link_to: LinkToOption = None,
     show_them: OpenOption = False,
@@ -106,9 +114,12 @@ def search(
       clip search golden retriever --plus 2:./pool.jpg --minus grass
       clip search a lake --since 2021-07 --until 2021-08 --near 46.2,6.15,50
       clip search receipt -k 100 --min-sigma 3 --copy-to receipts
+      clip search a dog on the beach --preview
+      clip search a dog on the beach -k 200 --html dogs.html
       clip search receipt -k 100 -0 | xargs -0 ls -l
     """
     from clipcli.commands.filter_options import read_filters
+    from clipcli.commands.galleries import Wanted
     from clipcli.commands.query import read_query
     from clipcli.commands.results import Asked, Output, look_up, show
     from clipcli.render.records import choose_format
@@ -120,6 +131,7 @@ def search(
         copy_to=copy_to,
         link_to=link_to,
         open=show_them,
+        wanted=Wanted(preview=preview, way=preview_as, html=html, sheet=sheet),
     )
     asked = Asked(
         query=read_query(query or [], like or [], plus or [], minus or []),
@@ -137,6 +149,6 @@ def search(
             min_size=min_size,
             where=where,
         ),
-        facts=facts,
+        facts=facts or output.pictured,
     )
     show(look_up(asked, db, model, device=device, precision=precision), output)

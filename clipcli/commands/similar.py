@@ -31,9 +31,13 @@ from clipcli.commands.result_options import (
     CopyToOption,
     CountOption,
     FactsOption,
+    HtmlOption,
     LinkToOption,
     MinSigmaOption,
     OpenOption,
+    PreviewAsOption,
+    PreviewOption,
+    SheetOption,
     ThresholdOption,
 )
 
@@ -60,6 +64,10 @@ def similar(
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
     facts: FactsOption = False,
+    preview: PreviewOption = False,
+    preview_as: PreviewAsOption = None,
+    html: HtmlOption = None,
+    sheet: SheetOption = None,
     copy_to: CopyToOption = None,
     link_to: LinkToOption = None,
     show_them: OpenOption = False,
@@ -72,9 +80,11 @@ def similar(
 
     \b
       clip similar holiday/boat.jpg
+      clip similar id:12 --preview
       clip similar id:12 -k 50 --link-to boats
     """
     from clipcli.commands.filter_options import read_filters
+    from clipcli.commands.galleries import Wanted
     from clipcli.commands.query import Query, read_picture
     from clipcli.commands.results import Asked, Output, look_up, show
     from clipcli.render.records import choose_format
@@ -86,6 +96,7 @@ def similar(
         copy_to=copy_to,
         link_to=link_to,
         open=show_them,
+        wanted=Wanted(preview=preview, way=preview_as, html=html, sheet=sheet),
     )
     asked = Asked(
         query=Query(terms=(read_picture(image),)),
@@ -104,6 +115,6 @@ def similar(
             where=where,
         ),
         leave_out=True,
-        facts=facts,
+        facts=facts or output.pictured,
     )
     show(look_up(asked, db, model, device=device, precision=precision), output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -214,6 +215,28 @@ def test_the_library_s_own_model_is_used_and_m_overrules_it(
     both = make_tiny_library(tmp_path / "both.db", photos, [bundle, other_bundle])
     assert records(search("red", "--db", both, "--format", "ndjson"))[0]["model"] == "other"
     assert records(search("red", "--db", both, "-m", bundle, "--format", "ndjson"))[0]["model"] == "tiny"
+
+
+def test_pictures_that_a_model_has_not_seen_are_counted(
+    own_photos: Path, bundle: Path, other_bundle: Path, tmp_path: Path, search: Search
+) -> None:
+    both = make_tiny_library(tmp_path / "both.db", own_photos, [bundle, other_bundle])
+    assert search("red", "--db", both).stderr == ""
+    (own_photos / "red.png").rename(own_photos / "scarlet.png")
+    with Image.open(own_photos / "scarlet.png") as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((90, 70)).save(own_photos / "new.png")
+    make_tiny_library(both, own_photos, [other_bundle])
+    said = "1 picture without embeddings by tiny cannot be found with it; 'clip embed -m tiny FOLDER' makes them\n"
+    assert search("red", "--db", both, "-m", bundle).stderr == said
+    assert search("red", "--db", both).stderr == ""
+
+
+def test_a_picture_among_words_is_not_taken_for_a_word(search: Search, photos: Path) -> None:
+    for words in (["red", photos / "red.png"], [photos / "red.png", photos / "blue.png"]):
+        ended = search(*words)
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        assert re.fullmatch(r"clip: .*\.png is a picture and stands among words: .* --like .*\n", ended.stderr)
+    assert search("red", "nowhere.png").exit_code == 0
 
 
 def test_a_model_is_recognised_by_what_it_is_not_by_its_name(

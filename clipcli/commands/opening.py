@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from clipcli.errors import NotFoundError
 
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
+    from clipcli.library.models import StoredModel
     from clipcli.library.store import Library
 
 STARTER_NOTE = (
@@ -19,11 +22,15 @@ STARTER_NOTE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
-    """A loaded model, the precision of its embeddings in the library it is compared with, and how many those are."""
+    """A loaded model, the precision of its embeddings in the library it is compared with, and how many those are.
+
+    `without` pictures of the library have embeddings of other models only.
+    """
 
     model: Model
     stored_precision: str
     pictures: int
+    without: int = 0
 
 
 def open_library(db: Path | None) -> Library:
@@ -56,6 +63,7 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     from clipcli.bundle.encoder import Model
     from clipcli.bundle.installed import find_model
     from clipcli.bundle.spec import read_spec
+    from clipcli.library.counts import count_pictures
     from clipcli.library.models import installed_folder, own_model, stored_models
 
     stored = [model for model in stored_models(library) if model.pictures]
@@ -67,10 +75,9 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     spec = read_spec(folder)
     fitting = [model for model in stored if model.identity == spec.identity]
     if not fitting:
-        present = ", ".join(dict.fromkeys(model.name for model in stored))
         raise NotFoundError(
-            f"the library has no embeddings by the model {spec.name}; 'clip embed -m {name} FOLDER' makes them, "
-            f"or search with what it has: {present}"
+            f"the library has no embeddings by the model {spec.name}; 'clip embed -m {name} FOLDER' makes them"
+            + (f", or search with what it has: {', '.join(present)}" if (present := _installed(stored)) else "")
         )
     wanted = precision if precision != "auto" else None
     if wanted is None and name is None:
@@ -81,7 +88,20 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     model = Model.load(folder, device=device, precision=precision)
     if name is None:
         mention_starter(folder)
-    return Chosen(model=model, stored_precision=best.precision, pictures=best.pictures)
+    without = count_pictures(library) - best.pictures if len(stored) > 1 else 0  # one model has all there are
+    return Chosen(model=model, stored_precision=best.precision, pictures=best.pictures, without=without)
+
+
+def _installed(stored: Sequence[StoredModel]) -> list[str]:
+    """The names of those that are still there to search with."""
+    from clipcli.library.models import installed_folder
+
+    names = []
+    for model in stored:
+        with suppress(NotFoundError):
+            installed_folder(model)
+            names.append(model.name)
+    return list(dict.fromkeys(names))
 
 
 def model_and_device(model: Model) -> str:

@@ -75,13 +75,18 @@ def read_query(
 
     It does where it is a file that is a picture, or `id:NUMBER`. A name that ends like a picture's and is no file
     raises NotFoundError: somebody mistyped it. `plus` and `minus` are terms of the same kinds, with `WEIGHT:` before
-    them if need be. Raises UsageError where there is nothing to look for.
+    them if need be. Raises UsageError where there is nothing to look for, or a picture's file among several words.
     """
     for path in like:
         if os.path.isdir(path):
             raise UsageError(f"{path} is a folder; --like takes a picture")
         if not os.path.exists(path):
             raise NotFoundError(f"no such file: {path}")
+    if len(words) > 1 and (picture := next(filter(_is_a_picture, words), None)) is not None:
+        others = " ".join(word for word in words if word != picture)
+        raise UsageError(
+            f"{picture} is a picture and stands among words: ask by it alone, or by both with --like {picture} {others}"
+        )
     phrase = " ".join(" ".join(words).split())
     terms = [Term(what=_meant(words[0] if len(words) == 1 else phrase, alone=len(words) == 1))] if phrase else []
     terms += [Term(what=path) for path in like]
@@ -121,6 +126,15 @@ def _meant(text: str, *, alone: bool) -> str | Path | int:
         if _names_a_picture(text):
             return Path(text)
     return " ".join(text.split())
+
+
+def _is_a_picture(word: str) -> bool:
+    """Whether one of several words is surely a file and no word: it is there, and called like a picture or a path."""
+    from clipcli.photos.formats import IMAGE_SUFFIXES
+
+    path = os.fsencode(os.path.expanduser(word))
+    called = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES or word.startswith(_CERTAINLY_PATHS)
+    return called and os.path.isfile(path)
 
 
 def _names_a_picture(word: str) -> bool:

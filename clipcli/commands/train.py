@@ -194,7 +194,7 @@ def _free(name: str, replace: bool, otherwise: str) -> None:
 
 
 def _unused(run: Path) -> Path:
-    """`run`, or with a number behind it where a finished run lies there: one that is not finished waits for --resume."""
+    """`run`, or with a number behind it where a finished run lies there; one that is not finished is to be resumed."""
     from trainer.run import is_finished
 
     numbered = (run.with_name(f"{run.name}-{number}") for number in count(2))

@@ -10,7 +10,16 @@ from clipcli.library.roots import read_roots
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 
-__all__ = ["Count", "LibraryCounts", "RootCounts", "SkippedFile", "count_library", "count_roots", "skipped_files"]
+__all__ = [
+    "Count",
+    "LibraryCounts",
+    "RootCounts",
+    "SkippedFile",
+    "count_library",
+    "count_pictures",
+    "count_roots",
+    "skipped_files",
+]
 
 UNKNOWN_YEAR = "unknown"
 
@@ -93,6 +102,11 @@ def count_library(library: Library) -> LibraryCounts:
             years=_counts(years),
             skipped=_counts(skipped),
         )
+
+
+def count_pictures(library: Library) -> int:
+    """How many pictures the library holds, with whatever embeddings."""
+    return int(library.connection.execute("SELECT count(*) FROM images").fetchone()[0])
 
 
 def count_roots(library: Library) -> list[RootCounts]:

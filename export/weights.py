@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from clipcli.bundle.identity import use_facts
 from clipcli.bundle.spec import WEIGHTS_FILE, Preprocess
 
 __all__ = ["identity", "stored", "write_weights"]
@@ -59,12 +58,6 @@ def identity(
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    facts: dict[str, object] = {"preprocess": asdict(preprocess), "context_length": context_length}
-    # Left out where they say nothing: models from before these were written down keep their identity.
-    if cleaning != "none":
-        facts["text_cleaning"] = cleaning
-    if pad_id:
-        facts["pad_id"] = pad_id
-    digest.update(json.dumps(facts, sort_keys=True).encode())
+    digest.update(use_facts(preprocess, context_length, cleaning=cleaning, pad_id=pad_id))
     digest.update(tokenizer)
     return digest.hexdigest()

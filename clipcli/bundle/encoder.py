@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
 from clipcli.bundle.spec import PROBE_FILE, TOKENIZER_FILE, ModelSpec, Variant, read_spec
 from clipcli.bundle.stamps import check_stamps
 from clipcli.bundle.tokenizer import Tokenizer
+from clipcli.bundle.tower import Tower
 from clipcli.errors import DeviceError, ModelError
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 __all__ = ["Model"]
 
@@ -41,7 +39,7 @@ class Model:
         self._wanted = device
         self._threads = threads
         self._lock = RLock()
-        self._sessions: dict[str, InferenceSession] = {}
+        self._towers: dict[str, Tower] = {}
         self._device: str | None = None
         self._tokenizer: Tokenizer | None = None
 
@@ -54,7 +52,7 @@ class Model:
         """
         spec = read_spec(folder)
         variant = spec.variant(precision)
-        check_stamps(folder, spec, (variant.image, variant.text, TOKENIZER_FILE))
+        check_stamps(folder, spec, (variant.image, variant.text, *variant.data, TOKENIZER_FILE))
         return cls(folder, spec, variant, device=device, threads=threads)
 
     @property
@@ -73,7 +71,7 @@ class Model:
     def device(self) -> str:
         """Where the towers really run, "cpu" or "cuda". Before anything was encoded this opens the image tower."""
         if self._device is None:
-            self._session("image")
+            self._tower("image")
         assert self._device is not None
         return self._device
 
@@ -89,7 +87,7 @@ class Model:
         if pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
             raise ValueError(f"pixels must be (B, 3, {size}, {size}), not {pixels.shape}")
         pixels = pixels.astype(np.float32, copy=False)
-        return self._encode("image", "pixels", _parts(pixels, _IMAGES_AT_ONCE))
+        return self._encode("image", _parts(pixels, _IMAGES_AT_ONCE))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts -> (B, D), L2-normalised."""
@@ -97,51 +95,51 @@ class Model:
 
     def encode_tokens(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, L) -> (B, D), L2-normalised."""
-        return self._encode("text", "tokens", [self._cut(part) for part in _parts(tokens, _TEXTS_AT_ONCE)])
+        return self._encode("text", [self._cut(part) for part in _parts(tokens, _TEXTS_AT_ONCE)])
 
     def _cut(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Without what follows the last end marker: under a causal mask the same embedding for less work."""
-        if not self.spec.causal_text or isinstance(self._session("text").get_inputs()[0].shape[1], int):
+        if not self.spec.causal_text or self._tower("text").fixed_length is not None:
             return tokens
         return np.ascontiguousarray(tokens[:, : int(self.tokenizer.lengths(tokens).max())])
 
-    def _encode(self, tower: str, given: str, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def _encode(self, tower: str, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         if not parts:
             return np.empty((0, self.spec.embedding_dim), dtype=np.float32)
-        vectors = np.concatenate([self._run(tower, given, part) for part in parts])  # (B, D)
-        lengths = np.linalg.norm(
-            vectors, axis=1, keepdims=True
-        )  # the graph normalises; its last digits are made sure of
+        vectors = np.concatenate([self._run(tower, part) for part in parts])  # (B, D)
+        # Our graphs normalise, and only their last digits are made sure of; most graphs of others do not.
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
-    def _run(self, tower: str, given: str, batch: NDArray[Any]) -> NDArray[np.float32]:
-        session = self._session(tower)
+    def _run(self, tower: str, batch: NDArray[Any]) -> NDArray[np.float32]:
+        opened = self._tower(tower)
+        lengths = self.tokenizer.lengths(batch) if opened.mask is not None else None
         try:
-            (outcome,) = session.run(["embedding"], {given: batch})
+            outcome = opened.run(batch, lengths)
         except RUNTIME_ERRORS as error:
             kind = DeviceError if self._device == "cuda" else ModelError
             raise kind(f"the {tower} tower of {self.name} failed: {first_line(error)}") from error
-        vectors = np.asarray(outcome, dtype=np.float32)  # (B, D)
+        vectors = outcome.astype(np.float32, copy=False)  # (B, D)
         if vectors.shape != (len(batch), self.spec.embedding_dim):
             raise ModelError(f"the {tower} tower of {self.name} gives {vectors.shape}, not what its model.json says")
         if not np.isfinite(vectors).all():
             raise ModelError(f"the {tower} tower of {self.name} gives numbers that are not finite")
         return vectors
 
-    def _session(self, tower: str) -> InferenceSession:
+    def _tower(self, tower: str) -> Tower:
         with self._lock:
-            if tower not in self._sessions:
+            if tower not in self._towers:
                 name = self.variant.image if tower == "image" else self.variant.text
                 # A second tower goes where the first one went, so that `device` stays true for both.
                 wanted = self._device or self._wanted
                 session, self._device = open_session(self.folder / name, device=wanted, threads=self._threads)
-                self._sessions[tower] = session
+                self._towers[tower] = Tower.of(session, tower, self.spec.graphs)
                 try:
                     self._check_first_use(tower, self._device)
                 except ModelError:
-                    del self._sessions[tower]
+                    del self._towers[tower]
                     raise
-            return self._sessions[tower]
+            return self._towers[tower]
 
     def _check_first_use(self, tower: str, device: str) -> None:
         """A low precision is measured once on every machine; see `first_use`."""

@@ -34,7 +34,8 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     """Upright RGB in, S x S RGB out: the reference CLIP transform, pixel for pixel.
 
     `Resize(size, bicubic)` then `CenterCrop(size)` of torchvision on a PIL image: the crop starts at
-    `round((length - size) / 2)`, Python's rounding, which takes halves to even.
+    `round((length - size) / 2)`, Python's rounding, which takes halves to even. Models that transformers prepares
+    pictures for start it at the whole number below.
     """
     from PIL import Image  # late: a search by words, which needs no picture, comes by this file
 
@@ -45,7 +46,8 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     if spec.resize == "squash":
         return image.resize((size, size), method)
     width, height = resized_shape(image.width, image.height, size)
-    left, top = round((width - size) / 2), round((height - size) / 2)
+    start = int if spec.crop_rounding == "down" else round
+    left, top = start((width - size) / 2), start((height - size) / 2)
     if width * height > _RIBBON * size * size:
         across, down = image.width / width, image.height / height
         kept = (left * across, top * down, (left + size) * across, (top + size) * down)

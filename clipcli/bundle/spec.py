@@ -24,6 +24,7 @@ __all__ = [
     "PROBE_FILE",
     "TOKENIZER_FILE",
     "WEIGHTS_FILE",
+    "GraphNames",
     "ModelSpec",
     "Preprocess",
     "Variant",
@@ -42,6 +43,7 @@ WEIGHTS_FILE = "weights.safetensors"
 PRECISIONS = ("fp32", "fp16", "int8")
 RESIZE_RULES = ("shortest", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear")
+CROP_ROUNDINGS = ("half_even", "down")
 
 Built = TypeVar("Built")
 
@@ -71,6 +73,9 @@ class Preprocess:
         "shortest"  # the shorter side, then the centre is cropped; "squash" makes it square whatever its shape
     )
     interpolation: str = "bicubic"
+    crop_rounding: str = (
+        "half_even"  # where an odd number of pixels is cut off: as torchvision does; "down" as transformers does
+    )
     mean: tuple[float, float, float]  # of red, green, blue in 0..1
     std: tuple[float, float, float]
 
@@ -78,6 +83,7 @@ class Preprocess:
         _require(_is_count(self.image_size) and self.image_size <= 4096, "image_size must be 1 to 4096")
         _require(self.resize in RESIZE_RULES, f"resize must be one of {', '.join(RESIZE_RULES)}")
         _require(self.interpolation in INTERPOLATIONS, f"interpolation must be one of {', '.join(INTERPOLATIONS)}")
+        _require(self.crop_rounding in CROP_ROUNDINGS, f"crop_rounding must be one of {', '.join(CROP_ROUNDINGS)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             good = isinstance(values, tuple) and len(values) == 3 and all(_is_number(value) for value in values)
             _require(good, f"{name} must be three numbers")
@@ -92,15 +98,35 @@ class Variant:
     precision: str
     image: str  # file names within the bundle
     text: str
+    data: tuple[str, ...] = ()  # weights that a graph keeps in files of their own, under these very names
     parity: Mapping[str, float] | None = None  # image_min_cosine, text_min_cosine, images, texts, recall10_change
 
     def __post_init__(self) -> None:
         _require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
-        for name in (self.image, self.text):
+        _require(isinstance(self.data, tuple), "data must be a list of file names")
+        for name in (self.image, self.text, *self.data):
             _require_plain(name)
         if self.parity is not None:
             good = isinstance(self.parity, Mapping) and all(_is_number(value) for value in self.parity.values())
             _require(good, "parity must hold numbers")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphNames:
+    """What the graphs call what goes in and comes out. Ours are always these; other projects have names of their own.
+
+    Types are the graphs' own business (int32 or int64 tokens, float32 or float16 pixels): the encoder asks them.
+    """
+
+    image_input: str = "pixels"
+    image_output: str = "embedding"
+    text_input: str = "tokens"
+    text_mask: str | None = None  # 1 for every token up to and with the first end marker, 0 behind it
+    text_output: str = "embedding"
+
+    def __post_init__(self) -> None:
+        names = [getattr(self, one.name) for one in fields(self)]
+        _require(all(name is None or (isinstance(name, str) and name) for name in names), "graphs must hold names")
 
 
 def _require_plain(name: object) -> None:
@@ -125,6 +151,7 @@ class ModelSpec:
     logit_bias: float | None = None  # sigmoid models only
     towers: Mapping[str, Any] = field(default_factory=dict)  # what the trainer needs to rebuild the torch towers
     templates: tuple[str, ...] = ("a photo of a {}.",)
+    graphs: GraphNames = field(default_factory=GraphNames)
     variants: tuple[Variant, ...]
     default_precision: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -178,7 +205,7 @@ class ModelSpec:
     @property
     def required_files(self) -> tuple[str, ...]:
         """What has to be there for the model to run, whatever its precision."""
-        graphs = (file for variant in self.variants for file in (variant.image, variant.text))
+        graphs = (file for variant in self.variants for file in (variant.image, variant.text, *variant.data))
         return (*dict.fromkeys(graphs), TOKENIZER_FILE)
 
     def to_dict(self) -> dict[str, Any]:
@@ -214,6 +241,7 @@ def spec_from_dict(values: object) -> ModelSpec:
     )
     settled = dict(values)
     settled["preprocess"] = preprocess_from_dict(values.get("preprocess"))
+    settled["graphs"] = _build(GraphNames, values.get("graphs", {}), "graphs")
     listed = values.get("variants")
     _require(isinstance(listed, list), "variants must be a list")
     settled["variants"] = tuple(_build(Variant, item, "variants") for item in listed or ())

@@ -81,9 +81,9 @@ def test_padding_is_cut_off_and_changes_nothing(model: Model, monkeypatch: pytes
     given: list[tuple[int, ...]] = []
     inner = model._run
 
-    def watched(tower: str, name: str, batch: np.ndarray) -> np.ndarray:
+    def watched(tower: str, batch: np.ndarray) -> np.ndarray:
         given.append(batch.shape)
-        return inner(tower, name, batch)
+        return inner(tower, batch)
 
     monkeypatch.setattr(model, "_run", watched)
     cut = model.encode_tokens(tokens)

@@ -58,12 +58,12 @@ def stats(db: LibraryOption = None, format: FormatOption = None) -> None:
     from clipcli.render.records import write_records
 
     with open_library(db) as library:
-        counts = count_library(library)
         path = os.fsencode(library.path)
+        records = stats_records(count_library(library), path)
     if format in (None, Format.table):
-        _write_stats(counts, path)
+        _write_stats(records, path)
     else:
-        write_records(stats_records(counts, path), format=format, fields=STATS_FIELDS)
+        write_records(records, format=format, fields=STATS_FIELDS)
 
 
 @app.command()
@@ -169,11 +169,10 @@ def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:
 _HEADINGS = {"root": "Folders", "model": "Models", "format": "Formats", "year": "Years", "skipped": "Skipped"}
 
 
-def _write_stats(counts: LibraryCounts, path: bytes) -> None:
+def _write_stats(records: Sequence[dict[str, Any]], path: bytes) -> None:
     from clipcli.render.tables import Column, PathCell, write_heading, write_link, write_table
     from clipcli.render.text import readable_size
 
-    records = stats_records(counts, path)
     write_link("Library ", path)
 
     def table(section: str, title: str, chosen: Sequence[dict[str, Any]]) -> None:

@@ -12,8 +12,10 @@ from urllib.parse import quote
 
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NotFoundError, UsageError
 from clipcli.library.file_header import check_header, has_journal
+from clipcli.library.roots import ANCHOR_SETTING
 from clipcli.library.sqlite_errors import shown, translated
 from clipcli.library.store import Library
+from clipcli.library.stored_paths import to_stored
 from clipcli.library.vectors import cache_path, caches_of
 
 __all__ = ["backup_library", "vacuum_library"]
@@ -35,6 +37,7 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
     try:
         with translated(partial):
             _copy(library, partial, on_progress)
+            _note_anchor(library, partial)
             _check(partial)
         _sync(partial, os.O_RDWR)
         os.replace(partial, target)
@@ -55,12 +58,12 @@ def vacuum_library(library: Library) -> tuple[int, int]:
     """
     from clipcli.library.models import stored_models
 
+    current = {cache_path(library, model) for model in stored_models(library)}
     before = library.path.stat().st_size
     with translated(library.path):
         library.connection.execute("VACUUM")
         library.connection.execute("PRAGMA optimize")
         library.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    current = {cache_path(library, model) for model in stored_models(library)}
     for path in caches_of(library):
         if path not in current:
             with contextlib.suppress(OSError):
@@ -95,6 +98,15 @@ def _copy(library: Library, partial: Path, on_progress: Callable[[int, int], Non
                 pages=_PAGES_AT_ONCE,
                 progress=lambda status, remaining, total: on_progress(total - remaining, total),  # noqa: ARG005
             )
+
+
+def _note_anchor(library: Library, partial: Path) -> None:
+    """Roots beside a `.clip` folder are relative to it, and the copy lies elsewhere."""
+    if library.anchor is None:
+        return
+    with closing(sqlite3.connect(partial)) as copy, copy:
+        values = (ANCHOR_SETTING, to_stored(library.anchor))
+        copy.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", values)
 
 
 def _check(partial: Path) -> None:

@@ -38,9 +38,23 @@ def check_header(path: Path) -> None:
     check_version(_number(header, 60), path)
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
+    if not _is_possible(header, page_size):
+        raise LibraryDamagedError(f"the library {where} is damaged (its first bytes make no sense)")
     pages_known = _number(header, 24) == _number(header, 92)
     if pages_known and size < _number(header, 28) * page_size and not has_journal(path):
         raise LibraryDamagedError(f"the library {where} is damaged (it is cut short)")
+
+
+def _is_possible(header: bytes, page_size: int) -> bool:
+    """Whether the numbers that every SQLite of today writes alike are there: versions, fractions, format, encoding."""
+    return (
+        page_size in (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+        and header[18] in (1, 2)
+        and header[19] in (1, 2)
+        and header[21:24] == bytes((64, 32, 32))
+        and 1 <= _number(header, 44) <= 4
+        and _number(header, 56) == 1
+    )
 
 
 def check_version(version: int, path: Path) -> None:

@@ -132,7 +132,21 @@ class Library:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if isinstance(error, Exception) and not isinstance(error, ClipError | OSError):
+                self._blame(error)
+        finally:
+            self.close()
+
+    def _blame(self, error: Exception) -> None:
+        """Raise LibraryDamagedError where an error that nobody expected has its reason in the file."""
+        from clipcli.library.structure import why_unusable
+
+        if self.connection.in_transaction:
+            return
+        reason = why_unusable(self.connection)
+        if reason is not None:
+            raise LibraryDamagedError(f"the library {shown(self.path)} is damaged ({reason})") from error
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from clipcli.library.faults import Fault
 from clipcli.library.schema import SCHEMA_VERSION, migrate
+from clipcli.library.sqlite_errors import one_line
+from clipcli.library.stored_paths import from_stored
 
-__all__ = ["Reference", "expected_objects", "integrity_faults", "orphan_faults", "references", "schema_faults"]
+__all__ = [
+    "Reference",
+    "expected_objects",
+    "integrity_faults",
+    "orphan_faults",
+    "references",
+    "schema_faults",
+    "why_unusable",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +57,23 @@ def integrity_faults(connection: sqlite3.Connection) -> list[Fault]:
     return [] if found == ["ok"] else [Fault(kind="integrity", detail=line) for line in found]
 
 
+def why_unusable(connection: sqlite3.Connection) -> str | None:
+    """After an error that nothing explains: what is wrong with the file, in a few words, or None for a sound one."""
+    try:
+        (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok":
+            return " ".join(str(found).split())
+        if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+            return "rows belong to a row that is not there"
+        faults = schema_faults(connection)
+        return faults[0].detail if faults else _odd_root(connection)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        return one_line(error)
+
+
 def expected_objects(version: int = SCHEMA_VERSION) -> dict[str, tuple[str, str]]:
     """What a library of a version is made of: name -> (type, SQL). What a person has added is nobody's business."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        migrate(connection, up_to=version)
+    with _empty_library(version) as connection:
         return _objects(connection)
 
 
@@ -57,12 +81,32 @@ def schema_faults(connection: sqlite3.Connection) -> list[Fault]:
     present = _objects(connection)
     faults = []
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for name, (kind, sql) in expected_objects(version).items():
-        if name not in present:
-            faults.append(Fault(kind="schema", detail=f"the {kind} {name} is missing", subject=name))
-        elif kind != "table" and (present[name][0] != kind or _plain(present[name][1]) != _plain(sql)):
-            faults.append(Fault(kind="schema", detail=f"the {kind} {name} has been altered", subject=name))
+    with _empty_library(version) as expected:
+        for name, (kind, sql) in _objects(expected).items():
+            if name not in present:
+                faults.append(Fault(kind="schema", detail=f"the {kind} {name} is missing", subject=name))
+            elif present[name][0] != kind or (kind != "table" and _plain(present[name][1]) != _plain(sql)):
+                faults.append(Fault(kind="schema", detail=f"the {kind} {name} has been altered", subject=name))
+            elif kind == "table" and (column := _altered_column(connection, expected, name)):
+                detail = f"the column {column} of {name} is missing or has been altered"
+                faults.append(Fault(kind="schema", detail=detail, subject=name))
     return faults
+
+
+@contextmanager
+def _empty_library(version: int) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection, up_to=version)
+        yield connection
+
+
+def _altered_column(connection: sqlite3.Connection, expected: sqlite3.Connection, table: str) -> str | None:
+    """The first column that is not as it should be; more than there should be are a person's own."""
+    there = {row[1]: row[2:] for row in connection.execute(f'PRAGMA table_info("{table}")')}
+    for _, name, *about in expected.execute(f'PRAGMA table_info("{table}")'):
+        if there.get(name) != tuple(about):
+            return str(name)
+    return None
 
 
 def references(connection: sqlite3.Connection) -> Iterator[Reference]:
@@ -93,6 +137,14 @@ def orphan_faults(connection: sqlite3.Connection) -> list[Fault]:
                 Fault(kind="orphan", detail=f"{rows} to a row of {key.parent} that is not there", subject=key.name)
             )
     return faults
+
+
+def _odd_root(connection: sqlite3.Connection) -> str | None:
+    """A folder of pictures has to be one: text or bytes, and absolute unless it is relative to the library's."""
+    for path, anchored in connection.execute("SELECT path, anchored FROM roots"):
+        if not isinstance(path, str | bytes) or not (anchored or os.path.isabs(from_stored(path))):
+            return "a root is no folder"
+    return None
 
 
 def _plain(sql: str) -> str:

@@ -53,6 +53,8 @@ def ids_where(library: Library, expression: str) -> list[int]:
     It is compiled inside two pairs of brackets and inside three: text that closes its brackets and goes on with
     something else (`1)) UNION SELECT ((2`) fits one of them at most. No values are bound, so `?` is refused.
     """
+    with library.read() as connection:
+        connection.execute("SELECT * FROM pictures LIMIT 0")  # a damaged library is not the expression's fault
     with library.read() as connection, only_reading(connection):
         connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE ((({expression}\n)))").fetchall()
         rows = connection.execute(f"SELECT id FROM pictures WHERE (({expression}\n))").fetchall()

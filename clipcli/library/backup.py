@@ -105,8 +105,8 @@ def _note_anchor(library: Library, partial: Path) -> None:
     if library.anchor is None:
         return
     with closing(sqlite3.connect(partial)) as copy, copy:
-        values = (ANCHOR_SETTING, to_stored(library.anchor))
-        copy.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", values)
+        setting = {"key": ANCHOR_SETTING, "value": to_stored(library.anchor)}
+        copy.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (:key, :value)", setting)
 
 
 def _check(partial: Path) -> None:

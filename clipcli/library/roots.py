@@ -12,7 +12,20 @@ from clipcli.errors import NotFoundError
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 
-__all__ = ["Root", "Target", "add_root", "contains", "read_roots", "relative_to", "stored_root", "targets"]
+__all__ = [
+    "ANCHOR_SETTING",
+    "Root",
+    "Target",
+    "add_root",
+    "contains",
+    "read_roots",
+    "relative_to",
+    "stored_root",
+    "targets",
+]
+
+
+ANCHOR_SETTING = "anchor"  # in a backup of a library beside its pictures: the folder they were in
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +78,14 @@ def stored_root(library: Library, path: bytes) -> tuple[str | bytes, int]:
 def _resolved(library: Library, path: bytes, anchored: bool) -> bytes:
     if not anchored:
         return path
-    anchor = library.anchor or os.path.dirname(os.path.realpath(os.fsencode(library.path)))
+    anchor = library.anchor or _anchor_of_original(library)
     return os.path.normpath(os.path.join(anchor, path))
+
+
+def _anchor_of_original(library: Library) -> bytes:
+    """For a copy outside any `.clip`: what the library it is a backup of was anchored to, else its own folder."""
+    row = library.connection.execute("SELECT value FROM settings WHERE key = ?", (ANCHOR_SETTING,)).fetchone()
+    return from_stored(row[0]) if row else os.path.dirname(os.path.realpath(os.fsencode(library.path)))
 
 
 def contains(folder: bytes, path: bytes) -> bool:

@@ -15,9 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from clipcli.app import app
+from clipcli.bundle.encoder import Model
 from clipcli.errors import LibraryDamagedError, NoSpaceError
 from clipcli.library import backup as backup_module
 from clipcli.library.backup import backup_library
+from clipcli.library.indexing import IndexOptions, index_folders
 from clipcli.library.roots import read_roots
 from clipcli.library.run_lock import RunLock
 from clipcli.library.search import paths_of
@@ -246,6 +248,25 @@ def test_a_backup_is_the_library_and_can_take_its_place(
     copy.rename(library_file)
     assert index(folder).unchanged == 3
     assert os.listdir(library_file.parent) == ["library.db"]
+
+
+def test_a_backup_of_a_library_beside_its_pictures_still_finds_them(
+    photo_folder: Callable[..., Path], tmp_path: Path, model: Model
+) -> None:
+    folder = photo_folder(count=3)
+    beside, copy = folder / ".clip" / "library.db", tmp_path / "elsewhere" / "copy.db"
+    beside.parent.mkdir()
+    copy.parent.mkdir()
+    with Library.open(beside, write=True, create=True) as library:
+        index_folders(library, [os.fsencode(folder)], model, IndexOptions(), lambda _: None)
+    for source in (beside, copy):  # a backup of the backup as well
+        with Library.open(source) as library:
+            backup_library(library, copy, on_progress=lambda done, total: None)
+        assert root_paths(copy) == [str(folder)]
+        copy = copy.with_name("copy-of-copy.db")
+    shutil.move(folder, folder.with_name("moved"))
+    shutil.copy(copy.with_name("copy.db"), folder.with_name("moved") / ".clip" / "library.db")
+    assert root_paths(folder.with_name("moved") / ".clip" / "library.db") == [str(folder.with_name("moved"))]
 
 
 def test_a_backup_replaces_only_a_backup(

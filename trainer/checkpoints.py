@@ -146,14 +146,14 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
-def fill(model: Clip, weights: Mapping[str, Tensor], where: Path) -> None:
-    """Load weights that must fit exactly.
+def fill(model: Clip, weights: Mapping[str, Tensor], where: Path, *, assign: bool = False) -> None:
+    """Load weights that must fit exactly. `assign` takes the tensors themselves instead of their values.
 
     Raises:
         ModelError: names or shapes differ from the towers'.
     """
     try:
-        model.load_state_dict(dict(weights), strict=True)
+        model.load_state_dict(dict(weights), strict=True, assign=assign)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ModelError(f"the weights in {where} do not fit the towers: {first}") from error

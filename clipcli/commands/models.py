@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipcli.commands.models_import import import_
 from clipcli.commands.options import Device, DeviceOption, Format, FormatOption
 from clipcli.errors import ClipError, ModelError, UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from clipcli.render.tables import Cell
 
 app = typer.Typer(
-    help="List, show, verify and remove installed models.",
+    help="List, show, import, verify and remove installed models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -66,6 +67,9 @@ def list_(format: FormatOption = None) -> None:
     for model in models:
         if model.problem:
             say(f"{model.name} is damaged: {model.problem}")
+
+
+app.command("import")(import_)
 
 
 @app.command()

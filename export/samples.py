@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.bundle.made_inputs import SENTENCES, made_images
 from clipcli.bundle.preprocess import normalise, resize_and_crop
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError, ImageError
@@ -20,25 +21,6 @@ from clipcli.photos.decode import open_image
 from trainer.sources import IMAGE_ENDINGS, Row, read_source
 
 __all__ = ["Samples", "made_samples", "read_samples"]
-
-SENTENCES = (
-    "a photo of a cat.",
-    "a photo of a red motorcycle.",
-    "two dogs run through the snow",
-    "A man in a blue shirt is standing on a ladder cleaning a window.",
-    "a child holding a balloon at the beach",
-    "an aerial view of a city at night",
-    "a bowl of soup on a wooden table",
-    "three people sit around a fire and talk",
-    "a black and white picture of an old house",
-    "a page of printed text",
-    "the rocket stands on its launch pad",
-    "a group of musicians plays in a small park while people walk past",
-    "close-up of a flower with yellow petals",
-    "airplane",
-    "a crowded street market with fruit, vegetables and many colourful signs",
-    "",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,26 +74,9 @@ def read_samples(
 
 
 def made_samples(preprocess: Preprocess, count: int = 12, seed: int = 0) -> Samples:
-    """Pictures from a generator with the spectrum of photographs (amplitude falls as 1/frequency), and fixed sentences.
-
-    For what is given away with a model: nobody's photographs should travel in it. Field 1987, "Relations between the
-    statistics of natural images and the response properties of cortical cells".
-    """
-    random = np.random.default_rng(seed)
-    size = preprocess.image_size
-    across = np.fft.fftfreq(size)
-    frequency = np.hypot(across[:, None], across[None, :])  # (S, S)
-    frequency[0, 0] = 1 / size
-    images = []
-    for _ in range(count):
-        noise = np.fft.fft2(random.normal(size=(size, size, 4)), axes=(0, 1)) / frequency[:, :, None]
-        planes = np.fft.ifft2(noise, axes=(0, 1)).real  # (S, S, 4)
-        planes /= planes.std(axis=(0, 1))
-        colour = planes[:, :, 3:] + 0.5 * planes[:, :, :3] + random.normal(0, 0.3, 3)  # mostly grey, as the world is
-        left, top, width, height = (random.uniform(0.05, 0.5, 4) * size).astype(int)
-        colour[top : top + height, left : left + width] += random.normal(0, 1.2, 3)  # an edge that noise does not have
-        images.append(np.clip(colour * 45 + 115, 0, 255).astype(np.uint8))
-    return Samples(images=np.stack(images), texts=SENTENCES)
+    """Made pictures and fixed sentences, where no photographs are given or may travel along (`made_inputs.py`)."""
+    images = made_images(preprocess.image_size, count, seed)
+    return Samples(images=images, texts=SENTENCES)
 
 
 def _rows(path: Path, columns: tuple[str | None, str | None]) -> list[Row]:

@@ -1,0 +1,1 @@
+"""Models that other projects have exported to ONNX, read without torch."""

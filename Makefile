@@ -5,6 +5,7 @@
 #   make lint    ruff, and mypy strict on all three packages
 #   make bench   measure this machine and write docs/benchmarks.md
 #   make docs    write docs/cli.md anew from --help
+#   make help    this list
 #
 # PYTHON=python3.12 picks the interpreter; PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like work as pip knows them.
 
@@ -16,7 +17,7 @@ DEMO_FOLDER ?= demo-output
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs help clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.demo-ready
@@ -35,6 +36,9 @@ bench: $(VENV)/.dev-ready
 
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -m docs.write_cli
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 clean:
 	rm -rf $(VENV) $(DEMO_FOLDER) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

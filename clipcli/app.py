@@ -39,6 +39,9 @@ class ClipGroup(LateGroup):
         **extra: Any,
     ) -> NoReturn:
         code = 0
+        given = list(sys.argv[1:] if args is None else args)
+        if given[:1] == ["help"]:  # as git and many others have it: clip help search
+            args = [*given[1:], "--help"]
         state = _State()
         previous = state.listen()
         try:
@@ -167,6 +170,8 @@ def report(error: Exception) -> int:
 def _usage_message(error: typer.TyperException) -> str:
     """typer's own complaint, and which help to look at."""
     message = " ".join(error.format_message().split()).rstrip(". ")
+    message = message.replace("Value error, ", "").replace("Input should be", "it should be")
+    message = re.sub(r", unable to (?:parse|interpret) [^()]*$", "", message)
     message = re.sub(r" \(Possible options: (.+)\)$", r". Did you mean \1?", message)
     if message[:1].isupper() and not message[:2].isupper():
         message = message[0].lower() + message[1:]

@@ -207,6 +207,11 @@ def test_a_traceback_only_where_asked_for(
     assert ended.exit_code == 4
 
 
+def test_help_may_be_asked_for_as_a_command() -> None:
+    assert invoke("help").stdout == invoke("--help").stdout
+    assert invoke("help", "search").stdout == invoke("search", "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -216,7 +221,11 @@ def test_a_traceback_only_where_asked_for(
         (["demo", "a", "--count"], "clip: option '--count' requires an argument (see 'clip demo --help')\n"),
         (
             ["demo", "a", "--count", "0"],
-            "clip: invalid value for '--count': Input should be greater than or equal to 1 (see 'clip demo --help')\n",
+            "clip: invalid value for '--count': it should be greater than or equal to 1 (see 'clip demo --help')\n",
+        ),
+        (
+            ["demo", "a", "--count", "few"],
+            "clip: invalid value for '--count': it should be a valid integer (see 'clip demo --help')\n",
         ),
         (
             ["demo", "a", "--cout", "1"],

@@ -135,7 +135,7 @@ def _sorted_out(named: Sequence[bytes], known: dict[bytes, Root]) -> tuple[set[b
             kept = _around(os.path.abspath(name), known) is not None
             why = "no such file or folder" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
             raise NotFoundError(
-                f"{why}: {os.fsdecode(name)}" + (" (its pictures stay in the library)" if kept else "")
+                f"{why}: {os.fsdecode(name)}" + (" (nothing was forgotten)" if kept else "")
             ) from None
         if stat.S_ISDIR(mode):
             folders.add(os.path.realpath(name))

@@ -101,7 +101,7 @@ def test_what_is_forgotten_or_absent_is_said(embed: Embed, photo_folder: Callabl
     result = embed(folder)
     assert result.exit_code == 0
     assert result.stderr.startswith("nothing in photos") or "nothing in /" in result.stderr
-    assert "its pictures stay in the library" in result.stderr
+    assert "nothing was forgotten" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -183,23 +183,21 @@ def test_all_eight_orientations_have_the_same_embedding(embed: Embed, tmp_path: 
     assert float(indexed(library_file)[os.fsencode(tmp_path / "turned.png")] @ upright) < 0.99
 
 
-ORDINARY_USER = 65534
-# What Python or its libraries still have to import may lie where only root can read, so everything is done once before.
-AS_AN_ORDINARY_USER = f"""
-import os, sys
-from typer.testing import CliRunner
-from clipcli.app import app, main
+# Root reads everything by two capabilities (capabilities(7)). Without them it is held to permissions like anybody else,
+# and so are the processes it starts.
+WITHOUT_PRIVILEGES = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 if os.geteuid() == 0:
-    CliRunner().invoke(app, [*sys.argv[2:], "--db", sys.argv[1] + ".warm"])
-    os.setgid({ORDINARY_USER})
-    os.setuid({ORDINARY_USER})
-main([*sys.argv[2:], "--db", sys.argv[1]])
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0
+os.execv(sys.executable, [sys.executable, "-m", "clipcli", *sys.argv[1:]])
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+@pytest.mark.skipif(sys.platform != "linux" and os.geteuid() == 0, reason="root reads everything")
 def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[..., Path]) -> None:
-    """As an ordinary user, since root may read everything."""
+    """As a user who may not read everything, even where the tests are run by root."""
     folder = photo_folder(count=2)
     content = (folder / "000.jpg").read_bytes()
     (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
@@ -212,18 +210,11 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
     locked.chmod(0)
     (folder / "secret.jpg").write_bytes(content)
     (folder / "secret.jpg").chmod(0)
-    data = tmp_path / "data"
-    data.mkdir()
-    data.chmod(0o777)
-    for each in {*tmp_path.parents, *bundle.parents, tmp_path, bundle}:  # the tests' own folders are private
-        if each.stat().st_uid == os.geteuid() and each.is_relative_to(tmp_path.parents[2]):
-            each.chmod(each.stat().st_mode | 0o055)
+    library = str(tmp_path / "library.db")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-c", AS_AN_ORDINARY_USER, str(data / "library.db"), *arguments]
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}  # not writable
-        surroundings = {**ours, "HOME": str(data), "XDG_CACHE_HOME": str(data), "XDG_DATA_HOME": str(data)}
-        return subprocess.run(command, cwd=ROOT, capture_output=True, env=surroundings, check=False, timeout=60)
+        command = [sys.executable, "-c", WITHOUT_PRIVILEGES, *arguments, "--db", library]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
 
     first = run("embed", str(folder), "-m", str(bundle))
     said = first.stderr.decode()

@@ -68,7 +68,10 @@ def cache_path(library: Library, model: StoredModel) -> Path:
 
 def caches_of(library: Library, model: StoredModel | None = None) -> list[Path]:
     """The caches of the library, whatever their state; with `model`, of that one only."""
-    return sorted(cache_folder().glob(f"{library.uuid}-{'*' if model is None else f'{model.id}-*'}.vectors"))
+    pattern = f"{library.uuid}-{'*' if model is None else f'{model.id}-*'}.vectors"
+    with contextlib.suppress(OSError):  # a folder that cannot be listed has nothing that could be used
+        return sorted(cache_folder().glob(pattern))
+    return []
 
 
 def _header(model: StoredModel) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
 import select
 import signal
 import subprocess
@@ -111,7 +110,7 @@ class DecoderProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """End it and let go of everything. A process that the system cannot end, for want of a disk, is left alone."""
+        """End it and let go of everything. A process the system cannot end, since its disk does not answer, is left."""
         self.end()
         try:
             self._process.wait(timeout=_GOING_S)
@@ -194,13 +193,16 @@ def _start() -> subprocess.Popen[bytes]:
     if not sys.executable:
         raise ClipError("the Python program that decodes pictures cannot be found (sys.executable is empty)")
     found = json.dumps([path for path in sys.path if path])
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _PROGRAM, found],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _PROGRAM, found],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+    except OSError as error:
+        raise ClipError(f"the process that decodes pictures cannot be started ({error})") from error
     if sys.platform == "linux":
         import fcntl
 
@@ -227,52 +229,59 @@ class Decoders:
 
     def __init__(self, preprocess: Preprocess) -> None:
         self._preprocess = preprocess
-        self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
+        self._idle: list[DecoderProcess] = []
         self._all: set[DecoderProcess] = set()
-        self._lock = threading.Lock()
+        self._lent = 0
+        self._changed = threading.Condition()
         self._closed = False
 
     def start(self, count: int) -> None:
         """Have so many ready before they are needed: they start while the caller does something else."""
-        for _ in range(count):
-            self._idle.put(self._new())
+        with self._changed:
+            self._idle += [self._new() for _ in range(count)]
 
     @contextmanager
     def one(self, *, fresh: bool = False) -> Iterator[DecoderProcess]:
         """A process for a while, with `fresh` one that has had no file yet. One that dies is replaced when needed."""
-        try:
-            decoder = self._new() if fresh else self._idle.get_nowait()
-        except queue.Empty:
-            decoder = self._new()
+        decoder = self._lend(fresh)
+        gone = False
         try:
             yield decoder
         except DecoderGoneError:
-            with self._lock:
-                self._all.discard(decoder)
+            gone = True
             raise
-        except BaseException:
-            self._idle.put(decoder)
-            raise
-        self._idle.put(decoder)
+        finally:
+            self._take_back(decoder, gone)
 
     def close(self) -> None:
         """End all of them, also those that are at work: their threads get DecoderGoneError."""
-        with self._lock:
+        with self._changed:
             self._closed = True
-            ending = list(self._all)
-        for decoder in ending:
-            decoder.end()
-        while True:
-            try:
-                decoder = self._idle.get_nowait()
-            except queue.Empty:
-                return
-            decoder.close()
+            for decoder in self._all:
+                decoder.end()
+            self._changed.wait_for(lambda: not self._lent, timeout=_GOING_S)
+            for decoder in self._all:
+                decoder.close()
+            self._all.clear()
 
     def _new(self) -> DecoderProcess:
-        with self._lock:
-            if self._closed:
-                raise DecoderGoneError("the run has ended", reason="crashed", was_fresh=True)
-            decoder = DecoderProcess(self._preprocess)
-            self._all.add(decoder)
+        if self._closed:
+            raise DecoderGoneError("the run has ended", reason="crashed", was_fresh=True)
+        decoder = DecoderProcess(self._preprocess)
+        self._all.add(decoder)
+        return decoder
+
+    def _lend(self, fresh: bool) -> DecoderProcess:
+        with self._changed:
+            decoder = self._idle.pop() if self._idle and not fresh else self._new()
+            self._lent += 1
             return decoder
+
+    def _take_back(self, decoder: DecoderProcess, gone: bool) -> None:
+        with self._changed:
+            self._lent -= 1
+            if gone:
+                self._all.discard(decoder)
+            else:
+                self._idle.append(decoder)
+            self._changed.notify()

@@ -24,7 +24,7 @@ def jobs(count: int) -> list[Job]:
 
 
 def decoded(job: Job) -> Outcome:
-    pixels = np.full((3, 2, 2), int(job.path), dtype=np.float32)
+    pixels = np.full((1, 3, 2, 2), int(job.path), dtype=np.float32)
     return Decoded(job=job, size=0, mtime_ns=0, digest=job.path.decode(), facts=FACTS, pixels=pixels)
 
 

@@ -58,6 +58,7 @@ def test_all_of_it_in_each_format(format: str) -> None:
         height=40,
         format=format,
         orientation=6,
+        frames=1,
         taken_at="2021-07-04T12:30:05+02:00",
         taken_from="exif",
         camera="Canon EOS 5D",

@@ -1,0 +1,144 @@
+// What can be done with chosen pictures: tag, copy their paths, export, find more like them.
+
+import * as api from "./api.js";
+import { byId, count, el, icon, plural } from "./dom.js";
+import { announce, complain, say } from "./notices.js";
+import { empty } from "./question.js";
+import { go } from "./route.js";
+import { closeSheet, openSheet } from "./sheet.js";
+import { tagInput } from "./tagging.js";
+
+let selection;
+let token = () => null;
+
+/** `search()` gives the name of the answer on show, for its scores. */
+export function startActions(given, search) {
+  selection = given;
+  token = search;
+  selection.listen(draw);
+}
+
+const act = (drawing, words, onclick) => el("button", { type: "button", class: "quiet", title: words, "aria-label": words, onclick }, icon(drawing), el("span", {}, words));
+
+function draw() {
+  const bar = byId("actions");
+  const { size } = selection;
+  bar.hidden = !size;
+  document.body.classList.toggle("choosing", size > 0);
+  if (!size) return;
+  if (!bar.childElementCount) {
+    bar.append(
+      el("span", { class: "many" }),
+      act("tag", "Tag", tagChosen),
+      act("copy", "Copy paths", () => copyPaths([...selection.ids])),
+      act("save", "Export", exportChosen),
+      act("like", "Find alike", alike),
+      act("close", "Choose none", () => selection.clear()),
+    );
+  }
+  bar.querySelector(".many").textContent = `${count(size)} chosen`;
+  announce(`${count(size)} chosen`);
+}
+
+export async function copyPaths(ids) {
+  try {
+    const text = (await (await api.exported(ids, "paths")).text()).trimEnd();
+    await toClipboard(text);
+    say(ids.length === 1 ? "The path is copied." : `${count(ids.length)} paths are copied.`);
+  } catch (error) {
+    complain(error, "The paths cannot be copied");
+  }
+}
+
+export async function toClipboard(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without leave for the clipboard (or over plain http elsewhere than here): the old way.
+    const area = el("textarea", { class: "unseen", "aria-hidden": "true" });
+    area.value = text;
+    const before = document.activeElement;
+    ([...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body).append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    before?.focus?.({ preventScroll: true });
+    if (!done) throw new Error("the browser does not allow it");
+  }
+}
+
+export function tagChosen() {
+  const ids = [...selection.ids];
+  if (!ids.length) return;
+  const changed = async (changes, done) => {
+    try {
+      const answer = await api.changeTags(ids, changes);
+      document.dispatchEvent(new Event("clip-tags"));
+      done(answer);
+    } catch (error) {
+      complain(error, "The tags cannot be changed");
+    }
+  };
+  const add = (label) =>
+    changed({ add: [label] }, ({ added }) => {
+      closeSheet();
+      // Taking back is safe only where none of them had the tag before.
+      const undo = added === ids.length ? { label: "Undo", act: () => changed({ remove: [label] }, () => say(`“${label}” is taken off again.`)) } : null;
+      say(added ? `${plural(added, "picture")} tagged “${label}”.` : `All of them have the tag “${label}” already.`, { undo });
+    });
+  const remove = (label) =>
+    changed({ remove: [label] }, ({ removed }) => {
+      closeSheet();
+      say(removed ? `“${label}” is taken off ${plural(removed, "picture")}.` : `None of them has the tag “${label}”.`);
+    });
+  openSheet(
+    `Tag ${plural(ids.length, "picture")}`,
+    el("div", {}, el("h3", { class: "soft" }, "Add"), tagInput("Tag to add", add)),
+    el("div", {}, el("h3", { class: "soft" }, "Take off"), tagInput("Tag to take off", remove)),
+  );
+}
+
+const FORMATS = [
+  ["paths", "Paths", "one a line, as text"],
+  ["csv", "CSV", "a table, with the scores of this search"],
+  ["json", "JSON", "one list of records"],
+  ["ndjson", "NDJSON", "a record a line"],
+];
+
+export function exportChosen() {
+  const ids = [...selection.ids];
+  if (!ids.length) return;
+  const save = async (event) => {
+    event.preventDefault();
+    const format = new FormData(event.target).get("format");
+    try {
+      const blob = await api.exported(ids, format, format === "paths" ? null : token());
+      const address = URL.createObjectURL(blob);
+      const link = el("a", { href: address, download: `pictures.${format === "paths" ? "txt" : format}` });
+      byId("sheet").append(link);
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(address), 10000);
+      closeSheet();
+      say(`${plural(ids.length, "picture")} exported.`);
+    } catch (error) {
+      complain(error, "The export failed");
+    }
+  };
+  openSheet(
+    `Export ${plural(ids.length, "picture")}`,
+    el(
+      "form",
+      { onsubmit: save },
+      FORMATS.map(([value, words, what], index) => el("label", { class: "option" }, el("input", { type: "radio", name: "format", value, checked: index === 0 }), el("span", { class: "what" }, el("strong", {}, words), el("span", { class: "soft" }, `  ${what}`)))),
+      el("div", { class: "buttons" }, el("button", { type: "submit", class: "button main" }, icon("save"), "Save the file")),
+    ),
+  );
+}
+
+/** The sum of the chosen pictures as a question. */
+function alike() {
+  const ids = [...selection.ids].slice(0, 15);
+  if (selection.size > ids.length) say(`The first ${ids.length} of them are searched with.`);
+  selection.clear();
+  go({ question: { ...empty(), terms: ids.map((id) => ({ weight: 1, id })) }, view: "search", picture: null });
+}

@@ -1,0 +1,199 @@
+// Pictures that are there more than once, group by group. What a person decides is remembered by the library; nothing here
+// deletes a file.
+
+import * as api from "./api.js";
+import { bytes, count, el, icon, name, plural } from "./dom.js";
+import { toClipboard } from "./actions.js";
+import { announce, complain, say } from "./notices.js";
+import { filtersOf } from "./question.js";
+import { place } from "./route.js";
+import { openPicture } from "./viewer.js";
+
+const AT_ONCE = 30; // groups drawn at a time
+
+let root;
+let selection;
+let near = false;
+let threshold = 0.97;
+let key = null; // of the question that is answered, or being answered
+let answer = null;
+let stopper = null;
+let body;
+let watcher;
+
+export function startDuplicates(section, given) {
+  root = section;
+  selection = given;
+  body = el("div", { "aria-live": "off" });
+  const slider = el("input", { type: "range", min: "0.85", max: "0.995", step: "0.005", value: String(threshold), "aria-label": "How alike" });
+  const value = el("output", { class: "number" }, threshold.toFixed(3));
+  slider.addEventListener("input", () => (value.textContent = Number(slider.value).toFixed(3)));
+  slider.addEventListener("change", () => {
+    threshold = Number(slider.value);
+    ask();
+  });
+  const kind = (what, words) => el("label", {}, el("input", { type: "radio", name: "kind", checked: what === near, onchange: () => {
+    near = what;
+    alike.hidden = !near;
+    ask();
+  } }), el("span", {}, words));
+  const alike = el("label", { class: "field", hidden: true }, el("span", {}, "How alike"), slider, value);
+  const line = "clip duplicates --delete --dry-run";
+  root.append(
+    el("h1", { id: "duplicates-title" }, "Duplicates"),
+    el("p", { class: "intro" }, "The picture to keep stands first. Say which are no duplicates, and that is remembered. This page deletes nothing: choose the copies and copy their paths, or see what ", el("button", { type: "button", class: "quiet mono", title: "Copy this command", onclick: () => toClipboard(line).then(() => say("The command is copied."), (error) => complain(error)) }, line), " would do."),
+    el("div", { class: "controls" }, el("div", { class: "segments", role: "radiogroup", "aria-label": "Kind of copies" }, kind(false, "Exact copies"), kind(true, "Nearly the same")), alike),
+    body,
+  );
+  root.addEventListener("keydown", pressed);
+  selection.listen(() => {
+    for (const box of root.querySelectorAll("[data-choose]")) box.checked = selection.has(Number(box.dataset.choose));
+  });
+}
+
+/** The view is on show: ask, unless the answer is there. */
+export function drawDuplicates() {
+  const wanted = JSON.stringify([near ? threshold : null, filtersOf(place.question)]);
+  if (wanted !== key) ask();
+}
+
+async function ask() {
+  stopper?.abort();
+  stopper = new AbortController();
+  const { signal } = stopper;
+  const filters = filtersOf(place.question);
+  const asked = near ? threshold : null;
+  key = JSON.stringify([asked, filters]);
+  const bar = el("progress", { "aria-label": "Looking for duplicates" });
+  const words = el("p", {}, "Looking for duplicates…");
+  body.replaceChildren(el("div", { class: "waiting" }, bar, words));
+  try {
+    answer = await api.duplicates(asked, filters, ({ done, total }) => {
+      if (!total) return;
+      bar.max = total;
+      bar.value = done;
+    }, signal);
+    draw();
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    key = null;
+    body.replaceChildren(el("div", { class: "blank" }, icon("copies"), el("h2", {}, "That did not work"), el("p", {}, error.message), el("button", { type: "button", class: "button", onclick: ask }, "Try again")));
+  }
+}
+
+function draw() {
+  watcher?.disconnect();
+  const { groups, copies, copy_bytes: size } = answer;
+  if (!groups.length) {
+    const words = near ? "No two pictures are as alike as that. A lower value finds more." : "No picture is there twice. “Nearly the same” finds resized and edited copies.";
+    body.replaceChildren(el("div", { class: "blank" }, icon("check"), el("h2", {}, "No duplicates"), el("p", {}, words)));
+    announce("No duplicates");
+    return;
+  }
+  const summary = `${plural(answer.total, "group")}, ${plural(copies, "copy", "copies")} of ${bytes(size)}`;
+  const rest = answer.total > groups.length ? ` The first ${count(groups.length)} groups are shown.` : "";
+  const copyIds = groups.flatMap((group) => group.filter(({ kind }) => kind !== "kept").map(({ id }) => id));
+  const choose = el("button", { type: "button", class: "button", onclick: () => {
+    for (const id of copyIds) selection.ids.add(id);
+    selection.tell();
+  } }, icon("check"), "Choose all copies");
+  const all = el("div", { class: "all-groups" });
+  const end = el("div");
+  body.replaceChildren(el("div", { class: "line" }, el("p", { class: "soft number" }, summary + rest), choose), all, end);
+  announce(summary);
+  let drawn = 0;
+  const more = () => {
+    for (const group of groups.slice(drawn, drawn + AT_ONCE)) all.append(card(group));
+    drawn += AT_ONCE;
+    if (drawn >= groups.length) watcher.disconnect();
+  };
+  watcher = new IntersectionObserver(([seen]) => seen.isIntersecting && more(), { rootMargin: "900px" });
+  more();
+  if (drawn < groups.length) watcher.observe(end);
+}
+
+function card(group) {
+  const ids = group.map(({ id }) => id);
+  const exact = group.every(({ kind }) => kind !== "near");
+  const title = `${group.length > 2 ? `${group.length} pictures, ` : ""}${exact ? "same content" : "nearly the same"}`;
+  const node = el("article", { class: group.length > 2 ? "group many" : "group", tabindex: "0", "aria-label": `${title}: ${group[0].name}` });
+  const draw = (decided) => {
+    const held = node.contains(document.activeElement);
+    node.classList.toggle("decided", decided);
+    const heading = el("h2", {}, decided ? "Not duplicates: " : title);
+    if (decided) heading.append(name(group.map((picture) => picture.name).join(", ")));
+    const buttons = decided
+      ? [el("button", { type: "button", class: "quiet", dataset: { act: "undo" }, onclick: () => decide(false) }, "Undo")]
+      : [
+          el("button", { type: "button", class: "quiet", dataset: { act: "choose" }, onclick: () => chooseCopies(group) }, icon("check"), "Choose copies"),
+          el("button", { type: "button", class: "button", dataset: { act: "distinct" }, onclick: () => decide(true) }, icon("different"), "Not duplicates"),
+        ];
+    node.replaceChildren(el("header", {}, heading, el("div", { class: "doing" }, buttons)), el("div", { class: "members" }, decided ? [] : group.map((picture) => member(picture, group, ids, node))));
+    if (held) node.focus();
+  };
+  const decide = async (distinct) => {
+    try {
+      await api.decide(ids, distinct);
+      draw(distinct);
+      announce(distinct ? "Remembered: not duplicates" : "Taken back");
+    } catch (error) {
+      complain(error, "This cannot be remembered");
+    }
+  };
+  draw(false);
+  return node;
+}
+
+function chooseCopies(group) {
+  for (const { id, kind } of group) if (kind !== "kept") selection.ids.add(id);
+  selection.tell();
+}
+
+function member(picture, group, ids, node) {
+  const { id, kind, score } = picture;
+  const kept = kind === "kept";
+  const says = kept ? "keep" : kind === "exact" ? "exact copy" : `alike ${score.toFixed(3)}`;
+  const apart = async (event) => {
+    try {
+      await api.decide([group[0].id, id], true);
+      event.target.closest(".member").remove();
+      say(`“${picture.name}” is no copy of “${group[0].name}”: remembered.`, { undo: { label: "Undo", act: async () => {
+        await api.decide([group[0].id, id], false);
+        node.querySelector(".members").append(member(picture, group, ids, node));
+      } } });
+      node.focus();
+    } catch (error) {
+      complain(error, "This cannot be remembered");
+    }
+  };
+  return el(
+    "figure",
+    { class: "member" },
+    el("button", { type: "button", class: "look", "aria-label": `Open ${picture.name}`, onclick: () => openPicture(id, ids) }, el("img", { src: api.thumb(id, 320), alt: "", loading: "lazy" })),
+    el(
+      "figcaption",
+      {},
+      el("label", { class: "title" }, el("input", { type: "checkbox", "aria-label": `Choose ${picture.name}`, dataset: { choose: String(id) }, checked: selection.has(id), onchange: () => selection.toggle([id], 0) }), name(picture.name, { title: picture.name }), el("span", { class: kept ? "mark-kept" : "mark-copy" }, says)),
+      el("p", { class: "number" }, `${count(picture.width)} × ${count(picture.height)}, ${bytes(picture.bytes)}`),
+      el("p", { class: "soft" }, name(picture.folder_shown)),
+      !kept && group.length > 2 && el("button", { type: "button", class: "quiet", onclick: apart }, "Not a copy of it"),
+    ),
+  );
+}
+
+function pressed(event) {
+  if (event.target.matches("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const cards = [...root.querySelectorAll(".group")];
+  const here = cards.indexOf(event.target.closest(".group"));
+  const goto = { j: here + 1, ArrowDown: here + 1, k: here - 1, ArrowUp: here - 1 }[event.key];
+  const act = { d: "distinct", x: "choose", u: "undo" }[event.key];
+  if (goto !== undefined && cards[goto]) {
+    cards[goto].focus();
+    cards[goto].scrollIntoView({ block: "nearest" });
+  } else if (act && here >= 0) cards[here].querySelector(`[data-act="${act}"]`)?.click();
+  else if (event.key === "Enter" && event.target === cards[here]) cards[here].querySelector(".look")?.click();
+  else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+

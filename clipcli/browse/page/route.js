@@ -1,0 +1,61 @@
+// Where one is: the view, the open picture and the question, held in the address and in the history.
+
+import { fromAddress, toAddress } from "./question.js";
+
+history.scrollRestoration = "manual"; // the grid restores the place itself, when its rows are there
+
+const listeners = [];
+export let place = fromAddress(location.search);
+
+export const onRoute = (listener) => listeners.push(listener);
+
+function tell(before, way) {
+  for (const listener of listeners) listener(place, before, way);
+}
+
+/** Go somewhere: `changes` to the place. With `replace` the step back leads past it. */
+export function go(changes, { replace = false } = {}) {
+  const before = place;
+  place = { ...place, ...changes };
+  const address = toAddress(place);
+  if (replace) history.replaceState({ ...history.state }, "", address);
+  else if (address !== toAddress(before)) {
+    remember();
+    history.pushState({ depth: (history.state?.depth ?? 0) + 1, y: 0 }, "", address);
+  }
+  tell(before, "go");
+}
+
+/** Keep in the history how far one has scrolled. */
+export function remember() {
+  history.replaceState({ ...history.state, y: Math.round(scrollY) }, "");
+}
+
+export const rememberedY = () => history.state?.y ?? 0;
+
+/** Is there a step of this page to go back to? */
+export const canGoBack = () => (history.state?.depth ?? 0) > 0;
+
+// Until the place of an earlier step is restored, scrolling is the page's own doing and is not remembered.
+let restoring = false;
+export function restored() {
+  restoring = false;
+}
+
+let timer = 0;
+addEventListener(
+  "scroll",
+  () => {
+    clearTimeout(timer);
+    if (!restoring) timer = setTimeout(remember, 200);
+  },
+  { passive: true },
+);
+
+addEventListener("popstate", () => {
+  clearTimeout(timer);
+  restoring = true;
+  const before = place;
+  place = fromAddress(location.search);
+  tell(before, "back");
+});

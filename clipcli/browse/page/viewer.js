@@ -1,0 +1,307 @@
+// One picture large: what is known of it, its tags, what looks like it; the next and the one before.
+
+import * as api from "./api.js";
+import { announce, complain } from "./notices.js";
+import { byId, bytes, count, el, icon, iconButton, isTyping, moment, name } from "./dom.js";
+import { canGoBack, go, place } from "./route.js";
+import { addTerm, change, searchLike } from "./searchbar.js";
+import { empty } from "./question.js";
+import { tagInput } from "./tagging.js";
+import { Zoom } from "./zoom.js";
+
+const SETTLE = 120; // milliseconds a picture stays before its facts are asked for
+
+let list = { ids: [], total: 0 }; // what previous and next go through
+let shown = null; // the id of the picture on show
+let facts = null;
+let asking = null;
+let timer = 0;
+let zoom;
+let parts;
+let hooks;
+
+/** `hooks`: `closed(id)` when the dialog goes, `selection`, `copy(ids)`. */
+export function startViewer(given) {
+  hooks = given;
+  const dialog = byId("viewer");
+  const where = el("p", { class: "where" });
+  const plain = () => {
+    const on = dialog.classList.toggle("plain");
+    info.setAttribute("aria-pressed", String(!on));
+    zoom.reset();
+  };
+  const pick = iconButton("check", "Choose this picture", () => choose(), { "aria-pressed": "false" });
+  const info = iconButton("info", "Facts", plain, { "aria-pressed": "true" });
+  const out = iconButton("minus", "Smaller", () => zoom.by(1 / 1.5), { class: "icon-button optional" });
+  const closer = iconButton("plus", "Larger", () => zoom.by(1.5), { class: "icon-button optional" });
+  const fit = iconButton("fit", "Whole picture", () => zoom.reset(), { class: "icon-button optional" });
+  const close = iconButton("close", "Close", leave, { autofocus: true });
+  const soft = el("img", { alt: "", class: "preview", draggable: "false" });
+  const sharp = el("img", { alt: "", class: "sharp", draggable: "false" });
+  const frame = el("div", { class: "frame" }, soft, sharp);
+  const before = iconButton("left", "Previous picture", () => step(-1), { class: "icon-button step before" });
+  const next = iconButton("right", "Next picture", () => step(1), { class: "icon-button step next" });
+  const trouble = el("div", { class: "blank", hidden: true });
+  const stage = el("div", { class: "stage" }, frame, trouble, before, next);
+  const side = el("div", { class: "side", role: "region", "aria-label": "Facts", tabindex: "0" });
+  dialog.append(el("div", { class: "head" }, close, where, out, closer, fit, pick, info), stage, side);
+  parts = { dialog, where, pick, out, closer, fit, soft, sharp, before, next, trouble, stage, side, info, plain };
+  zoom = new Zoom(stage, frame, zoomed);
+  zoom.swept = step;
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    leave();
+  });
+  dialog.addEventListener("keydown", pressed);
+  hooks.selection.listen(mark);
+}
+
+/** The pictures that previous and next go through. */
+export function through(ids, total) {
+  list = { ids, total };
+  if (parts?.dialog.open) drawPosition();
+}
+
+/** Open a picture: `ids` is the list it stands in. */
+export function openPicture(id, ids, total = ids.length) {
+  through(ids, total);
+  go({ picture: id });
+}
+
+function leave() {
+  if (canGoBack() && history.state?.opened) history.back();
+  else go({ picture: null });
+}
+
+/** The address has changed: show, change or close. */
+export function drawViewer(before) {
+  const { dialog } = parts;
+  const { picture } = place;
+  if (picture === null) {
+    if (!dialog.open) return;
+    dialog.close();
+    const messages = byId("messages");
+    if (messages.parentElement !== document.body) document.body.append(messages);
+    const last = shown;
+    stop();
+    shown = null;
+    hooks.closed(last);
+    return;
+  }
+  if (!dialog.open) {
+    if (before.picture === null && canGoBack()) history.replaceState({ ...history.state, opened: true }, "");
+    dialog.showModal();
+  }
+  if (picture !== shown) show(picture);
+}
+
+function stop() {
+  clearTimeout(timer);
+  asking?.abort();
+  parts.sharp.removeAttribute("src");
+  parts.soft.removeAttribute("src");
+}
+
+function show(id) {
+  const { soft, sharp, side, trouble } = parts;
+  stop();
+  shown = id;
+  facts = null;
+  zoom.reset();
+  trouble.hidden = true;
+  sharp.classList.remove("ready");
+  sharp.alt = "";
+  soft.src = api.thumb(id, 320);
+  sharp.onload = () => {
+    sharp.classList.add("ready");
+    performance.mark("clip-large");
+  };
+  sharp.onerror = () => id === shown && fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
+  sharp.src = api.full(id);
+  drawPosition();
+  mark();
+  side.setAttribute("aria-busy", "true");
+  const stopper = new AbortController();
+  asking = stopper;
+  timer = setTimeout(() => learn(id, stopper.signal), side.childElementCount ? SETTLE : 0);
+}
+
+async function learn(id, signal) {
+  try {
+    facts = await api.picture(id, signal);
+    if (id !== shown) return;
+    drawFacts();
+    parts.sharp.alt = facts.name;
+    parts.dialog.setAttribute("aria-label", facts.name);
+    announce(`${facts.name}, ${parts.where.textContent}`);
+    const index = list.ids.indexOf(id);
+    for (const other of [list.ids[index + 1], index > 0 ? list.ids[index - 1] : undefined]) if (other !== undefined) new Image().src = api.full(other);
+    if (facts.vector) drawAlike(id, await api.similar(id, 24, signal));
+  } catch (error) {
+    if (error.code === "not-found") {
+      parts.side.replaceChildren();
+      fail("This picture is not in the library.", "It may have been taken out since.");
+    } else complain(error, "The facts cannot be shown");
+  }
+}
+
+function fail(title, text) {
+  const { trouble, sharp, soft } = parts;
+  sharp.classList.remove("ready");
+  soft.removeAttribute("src");
+  trouble.replaceChildren(icon("image"), el("h2", {}, title), el("p", {}, text));
+  trouble.hidden = false;
+}
+
+function drawPosition() {
+  const index = list.ids.indexOf(shown);
+  parts.where.textContent = index < 0 ? "" : `${count(index + 1)} of ${count(list.total)}`;
+  parts.before.disabled = index <= 0;
+  parts.next.disabled = index < 0 || index + 1 >= list.ids.length;
+}
+
+function step(way) {
+  const index = list.ids.indexOf(shown);
+  const next = index < 0 ? undefined : list.ids[index + way];
+  if (next !== undefined) go({ picture: next }, { replace: true });
+}
+
+function choose() {
+  hooks.selection.toggle([shown], 0);
+  announce(hooks.selection.has(shown) ? "chosen" : "not chosen");
+}
+
+function mark() {
+  parts.pick.setAttribute("aria-pressed", String(hooks.selection.has(shown)));
+}
+
+function zoomed(scale) {
+  if (!parts) return;
+  parts.out.disabled = scale <= 1;
+  parts.fit.disabled = scale <= 1;
+  parts.closer.disabled = scale >= 16;
+  // Where the picture has more pixels than were sent, they are fetched when one looks closely.
+  const { sharp } = parts;
+  if (scale > 2 && facts && facts.id === shown && Math.max(facts.width, facts.height) > 4096 && !sharp.src.endsWith("original=1")) sharp.src = api.original(shown);
+}
+
+// facts
+
+function fact(words, ...value) {
+  return [el("dt", {}, words), el("dd", {}, ...value)];
+}
+
+function drawFacts() {
+  const { side } = parts;
+  const { id } = facts;
+  const position = facts.latitude === null ? null : `${facts.latitude.toFixed(4)}, ${facts.longitude.toFixed(4)}`;
+  const filter = (key, value) => change({ ...empty(), filters: { ...empty().filters, [key]: value } });
+  const megapixels = (facts.width * facts.height) / 1e6;
+  const from = { file: " (by its file)", xmp: "", exif: "" }[facts.taken_from] ?? "";
+  side.replaceChildren(
+    el("div", {}, el("h2", {}, name(facts.name)), el("button", { type: "button", class: "folder", title: "Everything in this folder", onclick: () => filter("in", [facts.folder]) }, name(facts.folder_shown))),
+    el(
+      "dl",
+      { class: "facts" },
+      facts.taken_at && fact("Taken", moment(facts.taken_at) + from),
+      fact("Size", `${count(facts.width)} × ${count(facts.height)}`, el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`)),
+      fact("File", `${facts.format.toUpperCase()}, ${bytes(facts.bytes)}`),
+      facts.camera && fact("Camera", name(facts.camera)),
+      facts.lens && fact("Lens", name(facts.lens)),
+      position && fact("Place", position, el("button", { type: "button", class: "quiet", onclick: () => filter("near", `${facts.latitude.toFixed(5)},${facts.longitude.toFixed(5)},5`) }, "Nearby")),
+      facts.copies.length > 0 && fact("Copies", ...facts.copies.slice(0, 8).map((copy) => el("button", { type: "button", class: "quiet", onclick: () => go({ picture: copy }, { replace: true }) }, `no. ${copy}`))),
+      !facts.present && fact("Missing", "The file is not there now."),
+      facts.present && facts.stale && fact("Note", "The file could not be read when it was last looked at."),
+    ),
+    el("div", {}, el("h3", {}, "Tags"), labels(), tagInput("Add a tag", async (label) => retag(id, { add: [label] }))),
+    el(
+      "div",
+      { class: "doing" },
+      el("button", { type: "button", class: "button", onclick: () => searchLike(id) }, icon("like"), "Find alike"),
+      el("button", { type: "button", class: "button", onclick: () => addTerm({ weight: 1, id }) }, icon("plus"), "More like"),
+      el("button", { type: "button", class: "button", onclick: () => addTerm({ weight: -1, id }) }, icon("minus"), "Less like"),
+      el("button", { type: "button", class: "button", onclick: () => hooks.copy([id]) }, icon("copy"), "Copy path"),
+    ),
+    el("div", { class: "alike-box", hidden: true }),
+  );
+  side.removeAttribute("aria-busy");
+}
+
+function labels() {
+  const { id } = facts;
+  return el(
+    "div",
+    { class: "labels" },
+    facts.tags.map(({ label, by_person: person, score }) =>
+      el(
+        "span",
+        { class: person ? "label" : "label by-model", title: person ? "Tagged by a person" : "Tagged by a model" },
+        name(label),
+        !person && score !== null && el("small", {}, score.toFixed(2)),
+        iconButton("close", `Remove the tag ${label}`, () => retag(id, { remove: [label] })),
+      ),
+    ),
+    facts.tags.length === 0 && el("span", { class: "soft" }, "none"),
+  );
+}
+
+async function retag(id, changes) {
+  try {
+    await api.changeTags([id], changes);
+    const known = facts?.id === id ? await api.picture(id) : null;
+    document.dispatchEvent(new Event("clip-tags"));
+    if (!known || id !== shown) return;
+    facts = known;
+    parts.side.querySelector(".labels").replaceWith(labels());
+    announce(changes.add ? `tagged ${changes.add[0]}` : `tag ${changes.remove[0]} removed`);
+    if (!parts.side.contains(document.activeElement)) parts.side.querySelector(".new-label input").focus();
+  } catch (error) {
+    complain(error, "The tag cannot be changed");
+  }
+}
+
+function drawAlike(id, answer) {
+  const box = parts.side.querySelector(".alike-box");
+  if (id !== shown || !box || !answer.ids.length) return;
+  box.hidden = false;
+  box.replaceChildren(
+    el("h3", {}, "Looks like it"),
+    el("ul", { class: "alike" }, answer.ids.map((other, index) =>
+      el("li", {}, el("button", { type: "button", "aria-label": answer.names[index] || `Picture ${other}`, title: `${answer.names[index]}  ${answer.scores[index].toFixed(2)}`, onclick: () => {
+        through([id, ...answer.ids], answer.ids.length + 1);
+        go({ picture: other });
+      } }, el("img", { src: api.thumb(other, 160), alt: "", loading: "lazy" }))),
+    )),
+  );
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const far = zoom.scale > 1 && event.shiftKey;
+  const typing = isTyping(event.target);
+  if (typing) {
+    if (event.key !== "Escape") return;
+    parts.side.focus();
+  } else if (event.key.startsWith("Arrow") && far) zoom.shift(...{ ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }[event.key]);
+  else if (event.key === "ArrowLeft") step(-1);
+  else if (event.key === "ArrowRight") step(1);
+  else if (event.key === "+" || event.key === "=") zoom.by(1.5);
+  else if (event.key === "-") zoom.by(1 / 1.5);
+  else if (event.key === "0") zoom.reset();
+  else if (event.key === "i" && hooks.single()) parts.plain();
+  else if (event.key === "x" && hooks.single()) choose();
+  else if (event.key === "c" && hooks.single()) hooks.copy([shown]);
+  else if (event.key === "s" && hooks.single()) searchLike(shown);
+  else if (event.key === "t" && hooks.single()) {
+    parts.dialog.classList.remove("plain");
+    parts.side.querySelector(".new-label input")?.focus();
+  } else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+/** Something outside has changed the tags of pictures. */
+export function refreshFacts() {
+  if (shown !== null && parts.dialog.open && !parts.side.contains(document.activeElement)) learn(shown, new AbortController().signal);
+}
+

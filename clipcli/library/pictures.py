@@ -5,8 +5,9 @@ Shapes: D embedding.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from clipcli.library.sqlite_errors import shown
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, to_stored
 
-__all__ = ["FACTS", "facts_of", "image_at", "vector_of"]
+__all__ = ["FACTS", "facts_of", "image_at", "images_at", "vector_of"]
 
 FACTS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
 _IDS_AT_ONCE = 500
@@ -45,18 +46,28 @@ def vector_of(library: Library, image_id: int, *, identity: str, precision: str 
 
 def image_at(library: Library, path: bytes) -> int | None:
     """The id of the picture at a path; links in the folders above it are seen through, as when it was indexed."""
-    folder, name = os.path.split(os.path.abspath(path))
-    full = os.path.join(os.path.realpath(folder), name)
+    (found,) = images_at(library, [path])
+    return found
+
+
+def images_at(library: Library, paths: Iterable[bytes]) -> list[int | None]:
+    """As `image_at`, for many."""
+    real = functools.lru_cache(maxsize=1024)(os.path.realpath)
+    found: list[int | None] = []
     with library.read() as connection:
-        for root in read_roots(library):
-            above = absolute(root.path, b"x")[:-1]
-            if full.startswith(above):
-                row = connection.execute(
-                    "SELECT id FROM images WHERE root_id = ? AND path = ?", (root.id, to_stored(full[len(above) :]))
+        roots = [(root.id, absolute(root.path, b"x")[:-1]) for root in read_roots(library)]
+        for path in paths:
+            folder, name = os.path.split(os.path.abspath(path))
+            full = os.path.join(real(folder), name)
+            rows = (
+                connection.execute(
+                    "SELECT id FROM images WHERE root_id = ? AND path = ?", (root_id, to_stored(full[len(above) :]))
                 ).fetchone()
-                if row is not None:
-                    return int(row[0])
-    return None
+                for root_id, above in roots
+                if full.startswith(above)
+            )
+            found.append(next((int(row[0]) for row in rows if row is not None), None))
+    return found
 
 
 def facts_of(library: Library, image_ids: Sequence[int]) -> dict[int, dict[str, object]]:

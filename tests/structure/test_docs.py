@@ -74,13 +74,16 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import checking, classify, duplicates, export, library, models, results
+    from clipcli.commands import checking, duplicates, export, judging, library, models, results, sorting, tags
 
     written = {
         "search`, `similar": results.FIELDS,
         "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
         "duplicates": duplicates.FIELDS,
-        "classify": classify.FIELDS,
+        "classify": judging.FIELDS,
+        "tags list": tags.LIST_FIELDS,
+        "tags export": tags.EXPORT_FIELDS,
+        "tags sort --dry-run": sorting.SORT_FIELDS,
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,
         "library stats": library.STATS_FIELDS,

@@ -23,6 +23,7 @@ __all__ = ["Grid", "long_side", "show_previews"]
 
 GAP = 2
 NARROWEST = 24  # columns of a tile
+NARROWEST_OF_BLOCKS = 30  # they are the pixels, so there have to be more of them
 WIDEST = 40
 CAPTION_ROWS = 2
 KEPT_FREE = 2  # rows: the prompt, and what was typed
@@ -40,7 +41,8 @@ class Grid:
     @classmethod
     def fitting(cls, terminal: Terminal, most_in_a_row: int) -> Grid:
         """Tiles of about 4:3, as wide as the terminal allows; a row of them is never higher than the terminal."""
-        across = max(1, (terminal.columns + GAP) // (NARROWEST + GAP))
+        narrowest = NARROWEST_OF_BLOCKS if terminal.way is Way.blocks else NARROWEST
+        across = max(1, (terminal.columns + GAP) // (narrowest + GAP))
         across = min(across, max(1, most_in_a_row))
         columns = max(1, min(WIDEST, (terminal.columns + GAP) // across - GAP))
         wide, high = terminal.cell_or_usual if terminal.way is not Way.blocks else (1, 2)
@@ -123,15 +125,15 @@ def _write_row(tiles: Sequence[Tile], drawn: Sequence[_Drawn], grid: Grid) -> No
             text += each.lines[line - above] if filled else ""
             text += " " * (grid.columns - (each.columns if filled else 0) + GAP)
         _write(text.rstrip(" ") + "\n")
-    _write("\n" * (CAPTION_ROWS + 1))
-    down = CAPTION_ROWS + 1 + height
-    for number, each in enumerate(drawn):
-        if each.code:
-            right = number * (grid.columns + GAP)
-            _write("\x1b7" + f"\x1b[{down - (height - each.rows)}A\r" + (f"\x1b[{right}C" if right else ""))
-            _write_code(each.code)
-            _write("\x1b8")
-    _write(f"\x1b[{CAPTION_ROWS + 1}A\r")
+    if any(each.code for each in drawn):
+        _write("\n" * (CAPTION_ROWS + 1))
+        for number, each in enumerate(drawn):
+            up, right = CAPTION_ROWS + 1 + each.rows, number * (grid.columns + GAP)
+            if each.code:
+                _write(f"\x1b7\x1b[{up}A\r" + (f"\x1b[{right}C" if right else ""))
+                _write_code(each.code)
+                _write("\x1b8")
+        _write(f"\x1b[{CAPTION_ROWS + 1}A\r")
     for lines in zip(*(_caption(tile, grid.columns) for tile in tiles), strict=True):
         _write((" " * GAP).join(lines).rstrip(" ") + "\n")
     _write("\n")
@@ -143,12 +145,12 @@ def _caption(tile: Tile, width: int) -> list[str]:
 
     figures = _shortened("  ".join(printable(figure) for figure in tile.figures), width)
     left = width - cell_len(figures) - GAP
-    detail = _shortened(printable(tile.detail), left) if left > 3 else ""
-    gap = " " * (width - cell_len(figures) - cell_len(detail))
+    detail = " " * GAP + _shortened(printable(tile.detail), left) if tile.detail and left > 3 else ""
+    rest = " " * (width - cell_len(figures) - cell_len(detail))
     name = _shortened(tile.name, width)
     link = f"\x1b]8;;{file_link(tile.path)}\x1b\\{name}\x1b]8;;\x1b\\"
     return [
-        f"{_BOLD_GREEN}{figures}{_PLAIN}{gap}{_FAINT}{detail}{_PLAIN}",
+        f"{_BOLD_GREEN}{figures}{_PLAIN}{_FAINT}{detail}{_PLAIN}{rest}",
         link + " " * (width - cell_len(name)),
     ]
 

@@ -31,6 +31,7 @@ class Way(StrEnum):
 
 
 USUAL_CELL = (10, 20)  # pixels, of the VT340, where the terminal does not tell
+SMALLEST = (6, 5)  # columns and rows in which a picture and its name have room
 MOST_REGISTERS = 256
 ANSWER_WITHIN_S = 1.0  # for terminals far away; one that is near answers within milliseconds
 
@@ -83,12 +84,15 @@ class _Answers:
 
 
 def find_terminal(forced: Way | None = None) -> Terminal | None:
-    """What stdout is; None where it is no terminal, or one that shows nothing but letters.
+    """What stdout is; None where it is no terminal, or one that is too small or shows nothing but letters.
 
     `forced` skips the decision, not the measuring. Raises UsageError for what tmux and screen do not let through.
     """
     name = os.environ.get("TERM", "")
     if not sys.stdout.isatty() or name == "dumb" or not sys.stdout.encoding.lower().startswith("utf"):
+        return None
+    columns, rows = shutil.get_terminal_size()
+    if columns < SMALLEST[0] or rows < SMALLEST[1]:
         return None
     inside = _multiplexer(name)
     if inside and forced in (Way.kitty, Way.iterm2):
@@ -96,7 +100,6 @@ def find_terminal(forced: Way | None = None) -> Terminal | None:
     answers = _Answers()
     if not inside and forced is not Way.blocks and _may_ask(name):
         answers = _read(_asked(sys.stdin.fileno(), sys.stdout.fileno(), ANSWER_WITHIN_S))
-    columns, rows = shutil.get_terminal_size()
     return Terminal(
         way=forced or answers.way,
         columns=columns,

@@ -1,0 +1,1 @@
+"""Results as pictures: in terminals that a test plays, on pages, on sheets; and pictures of numbers."""

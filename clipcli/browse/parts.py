@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.browse.answers import Refusal
+from clipcli.browse.asked import Asked
 from clipcli.browse.jobs import Jobs
 from clipcli.browse.lanes import Lanes
 from clipcli.browse.library_access import LibraryAccess
@@ -14,6 +17,7 @@ from clipcli.browse.state import State
 from clipcli.browse.thumbs import Thumbs
 from clipcli.browse.uploads import Uploads
 from clipcli.browse.vectors_in_use import VectorsInUse
+from clipcli.errors import ClipError
 
 if TYPE_CHECKING:
     from clipcli.browse.model_in_use import OpenModel
@@ -48,6 +52,13 @@ class Parts:
             state=State(access, vectors),
             thumbs=Thumbs(thumbs),
         )
+
+    def warm_up(self) -> None:
+        """What the first visitor would otherwise wait for: counts, the order by date, the vectors, the text tower."""
+        with contextlib.suppress(Refusal, ClipError):  # whoever asks will be told
+            self.searches.search(Asked())
+            self.state.state()
+            self.vectors.current().encoding.text("a photo")
 
     def close(self) -> None:
         self.jobs.close()

@@ -104,13 +104,6 @@ class VectorsInUse:
             raise Refusal(*NO_MODEL, "the library has no embeddings yet; 'clip embed FOLDER' makes them")
         return self._snapshot
 
-    def warm_up(self) -> None:
-        """What the first search would otherwise wait for: the vectors, and the text tower."""
-        try:
-            self.current().encoding.text("a photo")
-        except (Refusal, ClipError):
-            return  # whoever searches will be told
-
     def _gather_and_release(self) -> None:
         try:
             self._gather()

@@ -84,8 +84,11 @@ class Ranking:
             places, cosines = self._ordered
         return self._ids[places[start:end]], cosines[start:end]
 
-    def everything(self) -> tuple[Ids, NDArray[np.float64]]:
-        return self.part(0, self.total)
+    def by_id(self) -> tuple[Ids, NDArray[np.float64]]:
+        """All results by ascending id, for another order than that of the scores; these are as exact as float32 is."""
+        places = np.flatnonzero(self._passing())
+        rows = places if self._chosen is None else self._chosen[places]
+        return self._ids[rows], self._scores[places].astype(np.float64)
 
     def _order(self, k: int | None) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         if k == 0:
@@ -93,14 +96,18 @@ class Ranking:
         return best_rows(self._rows, self._direction, self._chosen, self._scores, k, self._least)
 
     def _count(self) -> int:
-        """How many results there are; those near to the limit are decided by float64."""
+        return int(np.count_nonzero(self._passing()))
+
+    def _passing(self) -> NDArray[np.bool_]:
+        """Which of the scores are results; those near to the limit are decided by float64."""
         if self._least is None:
-            return int(np.count_nonzero(self._scores > LIKE_NOTHING))
+            return self._scores > LIKE_NOTHING
         doubt = rounding_doubt(len(self._direction))
-        sure = int(np.count_nonzero(self._scores >= self._least + doubt))
-        near = np.flatnonzero((self._scores >= self._least - doubt) & (self._scores < self._least + doubt))
+        passing = self._scores >= self._least + doubt
+        near = np.flatnonzero((self._scores >= self._least - doubt) & ~passing)
         places = near if self._chosen is None else self._chosen[near]
-        return sure + int(np.count_nonzero(exact_cosines(self._rows, places, self._direction) >= self._least))
+        passing[near] = exact_cosines(self._rows, places, self._direction) >= self._least
+        return passing
 
 
 def _chosen(ids: Ids, allowed: Ids | None, leave_out: Collection[int]) -> NDArray[np.intp] | None:

@@ -104,7 +104,9 @@ def _is_leftover(step: Step) -> bool:
     found = os.lstat(step.target)
     if found.st_size == 0 and step.size > 0:
         return True
-    return stat.S_ISREG(found.st_mode) and os.path.isfile(step.source) and _is_ours(step, found) and _digest(step.target) == _digest(step.source)
+    if not (stat.S_ISREG(found.st_mode) and os.path.isfile(step.source) and _is_ours(step, found)):
+        return False
+    return _digest(step.target) == _digest(step.source)
 
 
 def _digest(path: bytes) -> bytes:

@@ -81,6 +81,11 @@ class Model:
             self._tokenizer = Tokenizer.of(self.folder, self.spec)
         return self._tokenizer
 
+    @property
+    def text_is_fixed(self) -> bool:
+        """Whether the text graph wants all of the context length, however short a text is."""
+        return self._tower("text").fixed_length is not None
+
     def encode_images(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 3, S, S) as `preprocess.to_pixels` gives them -> (B, D), L2-normalised."""
         size = self.spec.preprocess.image_size
@@ -99,7 +104,7 @@ class Model:
 
     def _cut(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Without what follows the last end marker: under a causal mask the same embedding for less work."""
-        if not self.spec.causal_text or self._tower("text").fixed_length is not None:
+        if not self.spec.causal_text or self.text_is_fixed:
             return tokens
         return np.ascontiguousarray(tokens[:, : int(self.tokenizer.lengths(tokens).max())])
 

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from clipcli.app import app
-from clipcli.commands.duplicates import FIELDS
+from clipcli.commands.duplicate_groups import FIELDS
 from clipcli.library.run_lock import RunLock
 from tests.test_search import Search, bundle, paint
 from tests.tiny_library import make_tiny_library

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.commands import galleries
 from clipcli.commands.filter_options import (
     CameraOption,
     FormatIsOption,
@@ -30,7 +31,11 @@ from clipcli.commands.options import (
     Precision,
     PrecisionOption,
 )
+from clipcli.commands.result_options import HtmlOption, PreviewAsOption, PreviewOption, SheetOption
 from clipcli.errors import InputError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from clipcli.render.records import Record
 
 
 def classify(
@@ -114,6 +119,10 @@ def classify(
     format_is: FormatIsOption = None,
     min_size: MinSizeOption = None,
     where: WhereOption = None,
+    preview: PreviewOption = False,
+    preview_as: PreviewAsOption = None,
+    html: HtmlOption = None,
+    sheet: SheetOption = None,
     db: LibraryOption = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
@@ -134,11 +143,13 @@ def classify(
     \b
       clip classify cat.jpg -l cat -l dog
       clip classify ~/Pictures --labels labels.txt --format csv
+      clip classify ~/Pictures -l cat -l dog --html sorted.html
       clip classify scans -l receipt -l letter --only receipt -0 | xargs -0 ls -l
       clip classify --library -l cat -l dog -l landscape --threshold 0.8 --none-label other
       clip classify --library -l beach -l sunset --multi --threshold 0.2 --dry-run
     """
     from clipcli.bundle.templates import class_prototypes
+    from clipcli.commands.judged_pictures import judged_gallery
     from clipcli.commands.judging import FIELDS, Tally, judge, write_judged
     from clipcli.commands.opening import model_and_device, open_model
     from clipcli.commands.pictures import Skipped, embed_pictures, picture_paths
@@ -146,6 +157,7 @@ def classify(
     from clipcli.render.records import choose_format, write_records
 
     written = choose_format(format, print0=print0)
+    seen = galleries.Wanted(preview=preview, way=preview_as, html=html, sheet=sheet)
     names = _texts("label", label, labels)
     if not names:
         raise UsageError("no labels: give some with -l LABEL or --labels FILE (see 'clip classify --help')")
@@ -187,6 +199,7 @@ def classify(
             device=device,
             precision=precision,
             print0=print0,
+            pictures=seen,
         )
         return
     if multi or dry_run or filters is not None or threshold is not None or none_label is not None:
@@ -197,9 +210,17 @@ def classify(
     prototypes = class_prototypes(loaded, names, sentences or loaded.spec.templates)  # (C, D)
     batches = embed_pictures(loaded, paths, skipped)
     tally = Tally()
-    records = judge(batches, prototypes, names, loaded, (10 if k is None else k) or len(names), wanted, tally)
+    records: Iterable[Record] = judge(
+        batches, prototypes, names, loaded, (10 if k is None else k) or len(names), wanted, tally
+    )
+    gallery = None
+    if seen.seen or seen.kept:
+        records = kept = list(records)
+        gallery = judged_gallery(kept, names)
+    shown = gallery is not None and galleries.look(gallery, seen, written)
     if written == "table":
-        write_judged(list(records))
+        if not shown:
+            write_judged(list(records))
         if tally.seen:
             aside(f"{counted(tally.seen, 'picture')}, by {model_and_device(loaded)}")
     else:
@@ -211,6 +232,8 @@ def classify(
         say("there are no pictures to classify")
     elif tally.seen and not tally.shown:
         say(f"of {counted(tally.seen, 'picture')}, none is likeliest {' or '.join(sorted(wanted))}")
+    if gallery is not None:
+        galleries.put_down(gallery, seen)
     if skipped.files:
         considered = counted(tally.seen + len(skipped.files), "picture")
         raise InputError(f"{len(skipped.files):,} of {considered} could not be read")

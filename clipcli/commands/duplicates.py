@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clipcli.commands.duplicate_groups import say_sum, show_groups
 from clipcli.commands.filter_options import InOption
+from clipcli.commands.galleries import Wanted
 from clipcli.commands.options import FormatOption, LibraryOption, ModelOption, NullOption
+from clipcli.commands.result_options import HtmlOption, PreviewAsOption, PreviewOption, SheetOption
 from clipcli.errors import InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from clipcli.library.filters import Filters
     from clipcli.library.models import StoredModel
     from clipcli.library.store import Library
-    from clipcli.render.records import Record
-
-FIELDS = ("group", "kind", "score", "path", "path_b64", "image_id", "bytes", "width", "height")
 
 
 def duplicates(
@@ -56,6 +55,10 @@ def duplicates(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --delete: only say what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do it.")] = False,
+    preview: PreviewOption = False,
+    preview_as: PreviewAsOption = None,
+    html: HtmlOption = None,
+    sheet: SheetOption = None,
     db: LibraryOption = None,
     model: ModelOption = None,
     format: FormatOption = None,
@@ -72,6 +75,7 @@ def duplicates(
     \b
       clip duplicates
       clip duplicates --threshold 0.97 --in ~/Pictures/phone
+      clip duplicates --threshold 0.97 --html look.html
       clip duplicates --distinct 12,15
       clip duplicates --delete --dry-run
     """
@@ -79,6 +83,7 @@ def duplicates(
     from clipcli.render.records import choose_format
 
     written = choose_format(format, print0=print0)
+    wanted = Wanted(preview=preview, way=preview_as, html=html, sheet=sheet)
     if distinct is not None or not_distinct is not None:
         if delete or (distinct is not None and not_distinct is not None):
             raise UsageError("one at a time: --distinct, --not-distinct, or --delete")
@@ -87,13 +92,15 @@ def duplicates(
     if delete != (dry_run or yes) or (dry_run and yes):
         raise UsageError("--delete is for good: look with --delete --dry-run first, then say --delete --yes")
     if delete and yes:
+        if wanted.seen or wanted.kept:
+            raise UsageError("look at the pictures first, with --delete --dry-run; --yes shows none")
         _delete(db, folder, model, threshold, written, print0)
         return
     with open_library(db) as library:
         groups = _find(library, folder, model, threshold)
-    _show(groups, written, print0)
+    show_groups(groups, written, print0, wanted)
     if groups and dry_run:
-        _say_sum(groups, "would delete")
+        say_sum(groups, "would delete")
 
 
 def _remember(db: Path | None, distinct: str | None, not_distinct: str | None) -> None:
@@ -132,7 +139,7 @@ def _delete(
 
     with for_keeping(db) as library:
         groups = _find(library, folder, model, threshold)
-        _show(groups, written, print0)
+        show_groups(groups, written, print0, Wanted())
         with progress_bar("Deleting", total=len(groups), unit="groups") as bar:
             deleted = delete_copies(library, groups, on_progress=bar.advance)
     for path, reason in deleted.refused:
@@ -198,75 +205,3 @@ def _stored(library: Library, name: str | None) -> StoredModel | None:
     if found is None:
         raise NotFoundError(f"the library has no embeddings by the model {name}")
     return found
-
-
-def _show(groups: Sequence[Group], written: str, print0: bool) -> None:
-    from clipcli.render.notes import say
-    from clipcli.render.records import write_records
-
-    if written == "table":
-        _write_table(groups)
-    else:
-        records = [record for number, group in enumerate(groups, start=1) for record in _records(number, group)]
-        if written == "paths":
-            records = [record for record in records if record["kind"] != "kept"]
-        write_records(records, format=written, fields=FIELDS, print0=print0)
-    if not groups:
-        say("no duplicates")
-
-
-def _records(number: int, group: Group) -> list[Record]:
-    return [
-        {
-            "group": number,
-            "kind": "kept" if each is group.kept else "exact" if group.is_exact(each) else "near",
-            "score": round(each.cosine, 6),
-            "path": each.path,
-            "image_id": each.image_id,
-            "bytes": each.size,
-            "width": each.width,
-            "height": each.height,
-        }
-        for each in (group.kept, *group.copies)
-    ]
-
-
-def _write_table(groups: Sequence[Group]) -> None:
-    from clipcli.render.tables import Cell, Column, PathCell, write_table
-    from clipcli.render.text import readable_size
-
-    columns = [
-        Column(title="", right=True, style="dim"),
-        Column(title=""),
-        Column(title="score", right=True, style="green"),
-        Column(title="id", right=True),
-        Column(title="pixels", right=True),
-        Column(title="size", right=True),
-        Column(title="picture", wide=True),
-    ]
-    rows: list[list[Cell]] = []
-    for number, group in enumerate(groups, start=1):
-        for each in (group.kept, *group.copies):
-            kept = each is group.kept
-            rows.append(
-                [
-                    str(number),
-                    "keep" if kept else "exact" if group.is_exact(each) else "near",
-                    "" if kept else f"{each.cosine:.3f}",
-                    str(each.image_id),
-                    f"{each.width}×{each.height}",
-                    readable_size(each.size),
-                    PathCell(path=each.path),
-                ]
-            )
-    if rows:
-        write_table(columns, rows)
-
-
-def _say_sum(groups: Sequence[Group], what: str) -> None:
-    from clipcli.render.notes import counted, say
-    from clipcli.render.text import readable_size
-
-    copies = [copy for group in groups for copy in group.copies]
-    size = readable_size(sum(copy.size for copy in copies))
-    say(f"{what} {counted(len(copies), 'file')}, {size}, and keep {counted(len(groups), 'file')}")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Wanted", "day_of", "look", "put_down"]
 
+MOST_SEEN = 500  # nobody scrolls further back; a page holds more
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
@@ -64,7 +66,10 @@ def look(gallery: Gallery, wanted: Wanted, written: str) -> bool:
     if terminal is None:
         say("no previews: the output is no terminal that could show pictures")
         return False
-    show_previews(gallery, _pictures(gallery.paths, long_side(gallery, terminal)), terminal)
+    shown = gallery.first(MOST_SEEN)
+    show_previews(shown, _pictures(shown.paths, long_side(shown, terminal)), terminal)
+    if len(gallery.paths) > MOST_SEEN:
+        say(f"shown: the first {MOST_SEEN:,} of {len(gallery.paths):,} pictures")
     return True
 
 

@@ -5,11 +5,12 @@ Shapes: N images, B batch, C labels, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.commands import galleries
 from clipcli.commands.options import Device, Precision
 
 if TYPE_CHECKING:
@@ -52,9 +53,13 @@ def label_library(
     device: Device,
     precision: Precision,
     print0: bool,
+    pictures: galleries.Wanted,
 ) -> None:
-    """Tag, and say how many pictures got which label; with `written`, a format, the pictures instead."""
+    """Tag, and say how many pictures got which label; with `written`, a format, which pictures; `pictures` themselves
+    in the terminal, on a page or on a sheet.
+    """
     from clipcli.bundle.templates import class_prototypes
+    from clipcli.commands.judged_pictures import judged_gallery
     from clipcli.commands.judging import FIELDS, Tally, judge, write_judged
     from clipcli.commands.opening import model_and_device, open_model_of
     from clipcli.library.labelling import Rule
@@ -83,17 +88,24 @@ def label_library(
         stored = find_stored(library, identity=model.identity, precision=chosen.stored_precision)
         ids = _chosen(library, wanted.filters)
         result = _tag(library, stored, prototypes, rule, model, ids, wanted.dry_run)
-        if written is not None:
+        gallery = None
+        if written is not None or pictures.seen or pictures.kept:
             tally = Tally()
             batches = _stored(library, stored, ids)
+            records: Iterable[Record]
             if wanted.k is None:
                 records = _given(batches, prototypes, rule, model, wanted.only)
             else:
                 top = wanted.k or len(rule.labels)
                 records = judge(batches, prototypes, rule.labels, model, top, wanted.only, tally)
-            if written == "table":
+            if pictures.seen or pictures.kept:
+                records = kept = list(records)
+                names = [*rule.labels, *([rule.none_label] if rule.none_label else [])]
+                gallery = judged_gallery(kept, names, every_label=rule.multi)
+            shown = gallery is not None and galleries.look(gallery, pictures, written or "table")
+            if written == "table" and not shown:
                 write_judged(list(records))
-            else:
+            elif written is not None and written != "table":
                 write_records(records, format=written, fields=FIELDS, print0=print0)
     if written is None:
         _write_totals(result, wanted.dry_run)
@@ -104,6 +116,8 @@ def label_library(
         say("there are no pictures to classify" if wanted.filters is None else "no picture passes the filters")
     else:
         say(_told(result, wanted.dry_run))
+    if gallery is not None:
+        galleries.put_down(gallery, pictures)
 
 
 def _chosen(library: Library, filters: Filters | None) -> NDArray[np.int64] | None:

@@ -74,12 +74,12 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import checking, duplicates, export, judging, library, models, results, sorting, tags
+    from clipcli.commands import checking, duplicate_groups, export, judging, library, models, results, sorting, tags
 
     written = {
         "search`, `similar": results.FIELDS,
         "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
-        "duplicates": duplicates.FIELDS,
+        "duplicates": duplicate_groups.FIELDS,
         "classify": judging.FIELDS,
         "tags list": tags.LIST_FIELDS,
         "tags export": tags.EXPORT_FIELDS,

@@ -143,19 +143,23 @@ def _of_the_same_shape(width: int, layers: tuple[int, ...], text_width: int, tex
 
 
 def _named(arch: ArchConfig) -> ArchConfig:
-    """With the name of the table where it is one of the table's, whatever vocabulary it has."""
-    for published in ARCHITECTURES.values():
-        text = dataclasses.replace(arch.text, vocab_size=published.text.vocab_size)
-        same = _as_described(published)
-        if dataclasses.replace(arch, name=published.name, text=text) == same:
-            return dataclasses.replace(arch, name=published.name)
-    for published in ARCHITECTURES.values():  # its sizes, with another activation: OpenCLIP has such
-        text = dataclasses.replace(arch.text, vocab_size=published.text.vocab_size)
-        same = dataclasses.replace(
-            _as_described(published), activation=arch.activation, text_activation=arch.text_activation
-        )
-        if dataclasses.replace(arch, name=published.name, text=text) == same:
-            return dataclasses.replace(arch, name=f"{published.name} with {arch.activation}")
+    """With the name of the table where it is one of the table's; a vocabulary or an activation of its own is said."""
+    own = dataclasses.replace(arch.text, vocab_size=1)
+    for vocabulary, activation in ((True, True), (False, True), (True, False), (False, False)):
+        for published in map(_as_described, ARCHITECTURES.values()):
+            wanted, given = published, dataclasses.replace(arch, name=published.name)
+            if not vocabulary:
+                wanted = dataclasses.replace(wanted, text=dataclasses.replace(wanted.text, vocab_size=1))
+                given = dataclasses.replace(given, text=own)
+            if not activation:
+                given = dataclasses.replace(
+                    given, activation=published.activation, text_activation=published.text_activation
+                )
+            if wanted == given:
+                other = [] if vocabulary else ["a vocabulary of its own"]
+                other += [] if activation else [arch.activation]
+                name = published.name + (f" with {' and '.join(other)}" if other else "")
+                return dataclasses.replace(arch, name=name)
     return arch
 
 

@@ -43,10 +43,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise NotFoundError(f"{path} cannot be read: {error.strerror}") from error
     if start.startswith(b"PK"):
         return _tensors(*_read_zip(path), path)
+    if start[8:9] == b"{":  # first, as the length before it may begin like anything
+        return _read_safetensors(path)
     if start.startswith(b"\x80"):
         return _tensors(*_read_stream(path), path)
-    if len(start) > 8 and start[8:9] == b"{":
-        return _read_safetensors(path)
     raise ModelError(f"{path} is no weights file (neither safetensors nor PyTorch's)")
 
 

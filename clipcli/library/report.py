@@ -73,7 +73,7 @@ class Progress:
 class IndexReport:
     """What became of every file: `considered == indexed + skipped + pending`.
 
-    `recognised` were moved, copied or touched and needed no model. `known_bad` could not be read before either and have
+    `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or touched and needed no model. `known_bad` could not be read before either and have
     not changed. `pending` were not looked at (a preview). `others` are no pictures and count nowhere else.
     """
 
@@ -83,6 +83,7 @@ class IndexReport:
     others: int
     pending: int
     embedded: int = 0
+    truncated: int = 0
     recognised: int = 0
     newly_skipped: list[Skip] = field(default_factory=list)
     forgotten: int = 0

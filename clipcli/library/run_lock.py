@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from clipcli.errors import LibraryLockedError, NoSpaceError
 from clipcli.library.sqlite_errors import shown
 
-__all__ = ["RunLock", "Running", "running"]
+__all__ = ["RunLock", "Running", "is_locked", "running"]
 
 _LOCKED_BYTE = 1 << 30
 _TOLD_EVERY_S = 0.5
@@ -41,22 +42,24 @@ class RunLock:
     Makes the library's folder where there is none yet.
     """
 
+    suffix = "-lock"
+    what = "another run is writing to"
+
     def __init__(self, library: Path) -> None:
         self._library = library
-        self._path = f"{os.fspath(library)}-lock"
+        self._path = f"{os.fspath(library)}{self.suffix}"
         self._handle: int | None = None
         self._owner = ""
         self._told = float("-inf")
 
-    def __enter__(self) -> RunLock:
+    def __enter__(self) -> Self:
         while self._handle is None:
             handle = self._open()
             try:
                 if not _lock(handle):
-                    owner = os.read(handle, 200)
+                    owner = os.read(handle, 200).decode(errors="replace").partition("\n")[0]
                     raise LibraryLockedError(
-                        f"another run is writing to the library {shown(self._library)}"
-                        + (f" ({owner.decode(errors='replace')})" if owner else "")
+                        f"{self.what} the library {shown(self._library)}" + (f" ({owner})" if owner else "")
                     )
                 if _same_file(handle, self._path):  # else its owner has just removed it
                     self._handle = handle
@@ -101,6 +104,18 @@ class RunLock:
             raise LibraryLockedError(
                 f"the library {shown(self._library)} cannot be written here ({error.strerror})"
             ) from error
+
+
+def is_locked(path: str) -> bool:
+    """Whether a process holds the lock file at `path`; a file that a dead one has left is none."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
 
 
 def running(library: Path) -> Running | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, RAW_SUFFIXES, identify
 from clipcli.photos.ignoring import IGNORE_FILE, Chain, Ignoring
 
-__all__ = ["FoundFile", "UnreadableFolder", "found_file", "looks_like_picture", "walk"]
+__all__ = ["FoundFile", "UnreadableFolder", "found_file", "looks_like_picture", "may_be_picture", "walk"]
 
 # Folders that hold copies, thumbnails or a program's own files. Hidden ones are left out as well.
 _NOISE = frozenset(
@@ -208,6 +208,16 @@ def found_file(path: bytes, *, relative: bytes) -> FoundFile | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return FoundFile(path=relative, size=status.st_size, mtime_ns=status.st_mtime_ns, named_picture=True)
+
+
+def may_be_picture(path: bytes) -> bool:
+    """Whether `walk` could come by a file or folder of this name, relative to where it begins, or by its rules."""
+    *folders, name = path.split(b"/")
+    if any(part.startswith(b".") or part in _NOISE for part in folders):
+        return False
+    if name == IGNORE_FILE:
+        return True
+    return not (name.startswith(b".") or name in _NOISE or os.path.splitext(name)[1].lower() in NEVER_PICTURES)
 
 
 def looks_like_picture(path: bytes) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clipcli.bundle.encoder import Model
-from clipcli.library import decoders
+from clipcli.library import decoders, indexing
 from clipcli.library.indexing import IndexOptions, IndexReport, index_folders
 from clipcli.library.store import Library
+from tests.library.kept_decoders import KeptDecoders, end_all
 from tests.tiny_bundle import make_tiny_bundle
 
 Index = Callable[..., IndexReport]
@@ -32,6 +33,14 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model(bundle: Path) -> Model:
     return Model.load(bundle, threads=1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_decoders() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexing, "Decoders", KeptDecoders)
+        yield
+    end_all()
 
 
 @pytest.fixture

@@ -1,0 +1,126 @@
+"""What `clip embed` says while it runs and when it is done, and which model it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clipcli.errors import InputError
+
+if TYPE_CHECKING:
+    from clipcli.bundle.encoder import Model
+    from clipcli.library.report import IndexReport, Progress
+    from clipcli.library.run_lock import RunLock
+    from clipcli.library.store import Library
+    from clipcli.render.progress import Bar
+
+
+class Teller:
+    """Tells the person where a run stands: the bar moves, skipped files are listed as they turn up."""
+
+    def __init__(self, model: Model, bar: Bar, lock: RunLock) -> None:
+        self._model = model
+        self._bar = bar
+        self._lock = lock
+        self._done = 0
+        self._total: int | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        from clipcli.render.notes import counted, say
+        from clipcli.render.text import short_path
+
+        if progress.phase == "scan":
+            self._bar.describe(f"Looking through folders, {counted(progress.done, 'picture')}")
+            return
+        if self._total is None:
+            self._total = progress.total
+            self._bar.set_total(progress.total)
+            self._bar.describe("Embedding")
+            where = "the CPU" if self._model.device == "cpu" else "the GPU"
+            pictures = counted(progress.total or 0, "picture")
+            say(f"embedding {pictures} with {self._model.name} ({self._model.precision}) on {where}")
+        self._bar.advance(progress.done - self._done)
+        self._done = progress.done
+        self._lock.tell(progress.done, progress.total or 0)
+        for skip in progress.skipped:
+            say(f"skipped {short_path(skip.path)}: {skip.reason} ({skip.detail})")
+
+    def stopped(self) -> None:
+        from clipcli.render.notes import say
+
+        if self._total is None:
+            say("stopped before anything was changed; the same command begins again")
+        else:
+            say(f"stopped: {self._done:,} of {self._total:,} are done and safe; the same command goes on from there")
+
+
+def model_for(library: Library | None, name: str | None, *, device: str, precision: str) -> Model:
+    """`-m NAME`, else the library's own, else the default; in the precision the library has it in, unless one is asked.
+
+    Otherwise a machine with another preference would embed everything a second time.
+    """
+    from clipcli.bundle.installed import find_model
+    from clipcli.bundle.spec import read_spec
+    from clipcli.commands.opening import open_model, open_model_of
+    from clipcli.library.models import stored_models
+
+    if library is None:
+        return open_model(name, device=device, precision=precision)
+    if name is None:
+        chosen = open_model_of(library, None, device=device, precision=precision)
+        return open_model(None, device=device, precision=precision) if chosen is None else chosen.model
+    if precision == "auto":
+        spec = read_spec(find_model(name))
+        offered = {variant.precision for variant in spec.variants}
+        stored = (model for model in stored_models(library) if model.identity == spec.identity and model.pictures)
+        precision = next((model.precision for model in stored if model.precision in offered), precision)
+    return open_model(name, device=device, precision=precision)
+
+
+def say_preview(report: IndexReport) -> None:
+    from clipcli.render.notes import counted, say
+
+    _absent(report)
+    say(
+        f"would look at {counted(report.considered, 'file')}: {report.pending:,} to read and embed, "
+        f"{report.unchanged:,} unchanged, {report.skipped:,} that cannot be read; "
+        f"{report.forgotten:,} would be forgotten unless they have only moved"
+    )
+
+
+def judge(report: IndexReport) -> None:
+    """Raise InputError when files were newly skipped, or none could be read."""
+    from clipcli.render.notes import counted
+
+    if report.considered and not report.indexed:
+        raise InputError(f"none of {counted(report.considered, 'file')} could be read")
+    if report.newly_skipped:
+        raise InputError(f"{counted(len(report.newly_skipped), 'file')} could not be read, listed above")
+
+
+def say_done(report: IndexReport) -> None:
+    """What was done, in one line."""
+    from clipcli.render.notes import counted, say
+
+    _absent(report)
+    if not report.considered and not report.forgotten and not report.absent:
+        say("no pictures there")
+        return
+    cut = f" ({report.truncated:,} of them from what is left of a file cut short)" if report.truncated else ""
+    parts = [f"{report.embedded:,} embedded{cut}"]
+    if report.unchanged:
+        parts.append(f"{report.unchanged:,} unchanged")
+    if report.recognised:
+        parts.append(f"{report.recognised:,} recognised (moved, copied or touched)")
+    if report.skipped:
+        known = f" ({report.known_bad:,} of them known before)" if report.known_bad else ""
+        parts.append(f"{report.skipped:,} skipped{known}")
+    forgotten = f"; {counted(report.forgotten, 'picture')} forgotten, the files are gone" if report.forgotten else ""
+    say(f"{counted(report.considered, 'file')}: {', '.join(parts)}{forgotten}; {report.seconds:.1f} s")
+
+
+def _absent(report: IndexReport) -> None:
+    from clipcli.render.notes import say
+    from clipcli.render.text import short_path
+
+    for folder in report.absent:
+        say(f"nothing in {short_path(folder)}: not mounted? its pictures stay in the library")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from clipcli.bundle.installed import check_name, models_folder
 from clipcli.bundle.installed import install as install_bundle
@@ -30,14 +31,15 @@ def import_model(
     precisions: Sequence[str] = ("fp32",),
     photos: Sequence[Path] = (),
     licence: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
     replace: bool = False,
     say: Callable[[str], None],
 ) -> Exported:
     """Read the model at `path`, write it as a bundle and install it.
 
-    Its name is that of the file or folder unless given. What had to be decided, and each variant that is refused, is
-    told to `say`. Raises what `read_model` raises; UsageError where the name is taken, ModelError where no variant is
-    good enough.
+    Its name is that of the file or folder unless given; `provenance` is added to what is found out. What had to be
+    decided, and each variant that is refused, is told to `say`. Raises what `read_model` raises; UsageError where the
+    name is taken, ModelError where no variant is good enough.
     """
     check_precisions(precisions, precisions[0] if precisions else None)
     chosen = check_name(name) if name is not None else name_for(path)
@@ -67,6 +69,7 @@ def import_model(
             default_precision=precisions[0],
             provenance={
                 **provenance_of(found),
+                **(provenance or {}),
                 "parity_on": [photo.name for photo in photos] or ["made pictures"],
             },
             licence=licence or found.licence or "unknown",

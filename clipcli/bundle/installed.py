@@ -26,6 +26,7 @@ __all__ = [
     "install",
     "list_models",
     "models_folder",
+    "name_for",
     "remove",
     "set_default",
     "shipped_model",
@@ -74,6 +75,17 @@ def check_name(name: str) -> str:
             f"not a usable model name: {name!r} (letters, digits, . _ -, at most 64, no dot at either end)"
         )
     return name
+
+
+def name_for(path: Path) -> str:
+    """A name for a model that is brought in: that of its file or folder, as far as it can be one. Raises UsageError."""
+    stem = path.resolve().name
+    for ending in (".pt", ".pth", ".bin", ".safetensors", ".ckpt"):
+        stem = stem.removesuffix(ending)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    if not plain:
+        raise UsageError(f"{path} has no name that a model could have: give --name NAME")
+    return check_name(plain[:64].rstrip("."))
 
 
 def find_model(name: str | None) -> Path:

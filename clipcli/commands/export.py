@@ -14,6 +14,7 @@ from clipcli.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from clipcli.bundle.foreign.importing import Imported
     from clipcli.render.tables import Cell
     from export.exporting import Exported
 
@@ -114,7 +115,7 @@ def export(
         say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
 
 
-def show_exported(exported: Exported, format: Format | None) -> None:
+def show_exported(exported: Exported | Imported, format: Format | None) -> None:
     """The parity of each variant, written and refused."""
     _finish(_records(exported.figures, exported.folder, exported.refused), format)
 

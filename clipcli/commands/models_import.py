@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from clipcli.commands.bringing import ACTIVATIONS, Wishes, bring_in
 from clipcli.commands.options import FormatOption
-from clipcli.errors import MissingExtraError, UsageError
-
-if TYPE_CHECKING:
-    from trainer.config import Activation
-
-ACTIVATIONS: tuple[Activation, ...] = ("quick_gelu", "gelu", "gelu_tanh")
 
 
 def import_(
     path: Annotated[
         Path,
-        typer.Argument(metavar="PATH", help="A weights file, or a folder with its configuration.", show_default=False),
+        typer.Argument(
+            metavar="PATH",
+            help="A folder of ONNX graphs or of weights, with its configurations; or a weights file.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None,
@@ -44,12 +43,28 @@ def import_(
             show_default=False,
         ),
     ] = None,
+    logit_scale: Annotated[
+        float | None,
+        typer.Option(
+            "--logit-scale",
+            metavar="X",
+            help="What cosines are multiplied with, where ONNX graphs do not say. OpenAI's models have 100.",
+            show_default=False,
+        ),
+    ] = None,
+    logit_bias: Annotated[
+        float | None,
+        typer.Option(
+            "--logit-bias", metavar="X", help="What is added afterwards; sigmoid models only.", show_default=False
+        ),
+    ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
             "--precision",
             metavar="fp32|fp16|int8",
-            help="A variant to write; give several. The first is the model's default. Default: fp32.",
+            help="A variant; give several. Default: of ONNX graphs all there are, else fp32. Of those made from "
+            "weights the first is the model's default, of graphs the most exact.",
             show_default=False,
         ),
     ] = None,
@@ -73,35 +88,26 @@ def import_(
 ) -> None:
     """Turn another project's model into one to use.
 
-    Found out by content: OpenAI's .pt files, OpenCLIP's folders (open_clip_config.json) and checkpoints, and CLIP and
-    SigLIP folders of transformers. Weights are read as data; nothing in them is executed. The result is measured
-    against the towers it was made from. Needs the extra 'train'.
+    Found out by content. ONNX graphs in the layouts of transformers.js and Immich, and models of this program, are
+    read as they are. OpenAI's .pt files, OpenCLIP's folders (open_clip_config.json) and checkpoints, and CLIP and
+    SigLIP folders of transformers are made into graphs, which needs the extra 'train'. Weights are read as data;
+    nothing in them is executed. The result is measured: against the towers it was made from, and precisions that come
+    as graphs against the most exact of them.
 
     \b
       clip models import ViT-B-32.pt --tokenizer bpe_simple_vocab_16e6.txt.gz
       clip models import ~/models/siglip-base-patch16-224 --name siglip
+      clip models import ~/immich/clip/ViT-B-32__openai --logit-scale 100
     """
-    from importlib.util import find_spec
-
-    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors")):
-        raise MissingExtraError("train", "clip models import")
-    told = next((known for known in ACTIVATIONS if known == activation), None)
-    if activation is not None and told is None:
-        raise UsageError(f"--activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-    from clipcli.commands.export import show_exported
-    from clipcli.render.notes import say
-    from export.importing import import_model
-    from trainer.reading.found import Choices
-
-    exported = import_model(
-        path.expanduser(),
+    wishes = Wishes(
         name=name,
-        choices=Choices(activation=told, tokenizer=tokenizer),
-        precisions=precision or ("fp32",),
-        photos=photos or (),
+        activation=activation,
+        tokenizer=tokenizer,
+        logit_scale=logit_scale,
+        logit_bias=logit_bias,
+        precisions=tuple(precision or ()),
+        photos=tuple(photos or ()),
         licence=licence,
         replace=replace,
-        say=say,
     )
-    show_exported(exported, format)
-    say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+    bring_in(path.expanduser(), wishes, format=format)

@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "trainer": {"errors", "bundle", "photos", "evaluate"},
     "export": {"errors", "bundle", "photos", "evaluate", "trainer"},  # parity: real photographs, recall@10
 }
-LATE_EXCEPTIONS = {"clipcli.commands.train": {"trainer", "export"}, "clipcli.commands.export": {"trainer", "export"}}
+LATE_EXCEPTIONS = {f"clipcli.commands.{command}": {"trainer", "export"} for command in ("bringing", "export", "train")}
 
 HEAVY = {"torch", "onnx", "onnxscript", "trainer", "export", "huggingface_hub", "sqlite_utils"}
 NEVER_IN_CLIPCLI = {"torch", "onnxscript"}

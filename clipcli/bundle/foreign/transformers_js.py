@@ -27,6 +27,7 @@ ENDINGS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8")}
 COMBINED = tuple(f"model{ending}.onnx" for ending in ("_quantized", "_int8", "_fp16", ""))
 _OTHERS = ("_uint8", "_q4", "_q4f16", "_bnb4")
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}  # as they are called here
 # What each setting of the processor has to be, or ... where it is looked at below.
 _PROCESSOR: dict[str, Any] = {
     **dict.fromkeys(("size", "crop_size", "resample", "image_mean", "image_std", "rescale_factor"), ...),
@@ -54,7 +55,10 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
     pairs, left_out = _pairs(folder / FOLDER, answers.precisions)
     names = find_ports(pairs, family)
     text = section(config, "text_config", where)
-    acts = {tower.get("hidden_act") for tower in (section(config, "vision_config", where), text)} - {None}
+    acts = {
+        str(tower["hidden_act"]) for tower in (section(config, "vision_config", where), text) if "hidden_act" in tower
+    }
+    acts = {_ACTIVATIONS.get(name, name) for name in acts}
     return GraphSource(
         kind=f"ONNX in the layout of transformers.js ({family})",
         folder=folder,
@@ -64,7 +68,7 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
         names=names,
         preprocess=_preprocess(folder, family, pairs),
         words=_words(folder, text, family, answers.tokenizer),
-        activation=str(acts.pop()) if len(acts) == 1 else "as in the graphs",
+        activation=_ACTIVATIONS.get(name, name),
         sigmoid=family == "siglip",
         combined=next((folder / FOLDER / name for name in COMBINED if (folder / FOLDER / name).is_file()), None),
         licence=licence_of(folder),

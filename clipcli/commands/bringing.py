@@ -1,0 +1,136 @@
+"""Bringing in a model that lies on this disk, whoever made it: found out by content, read by whoever knows the kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipcli.commands.options import Format
+from clipcli.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clipcli.bundle.foreign.importing import Imported
+    from export.exporting import Exported
+    from trainer.config import Activation
+
+ACTIVATIONS: tuple[Activation, ...] = ("quick_gelu", "gelu", "gelu_tanh")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What a person says about a model that is brought in; None is for the source to say."""
+
+    name: str | None = None
+    activation: str | None = None
+    tokenizer: Path | None = None
+    logit_scale: float | None = None
+    logit_bias: float | None = None
+    precisions: tuple[str, ...] = ()
+    photos: tuple[Path, ...] = ()
+    licence: str | None = None
+    replace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.activation is not None and self.activation not in ACTIVATIONS:
+            raise UsageError(f"--activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+
+
+def bring_in(path: Path, wishes: Wishes, *, format: Format | None, provenance: Mapping[str, Any] | None = None) -> str:
+    """Install what lies at `path`, show how exact it came out, and return its name.
+
+    A bundle and ONNX graphs need no torch. Raises MissingExtraError where weights are to be read without it, and what
+    reading raises.
+    """
+    from clipcli.bundle.foreign.importing import is_graphs
+    from clipcli.bundle.spec import MODEL_FILE
+    from clipcli.commands.export import show_exported
+    from clipcli.render.notes import say
+
+    brought: Imported | Exported
+    if (path / MODEL_FILE).is_file():
+        return _bundle(path, wishes)
+    brought = _graphs(path, wishes, provenance) if is_graphs(path) else _weights(path, wishes, provenance)
+    show_exported(brought, format)
+    say(f"installed as {brought.spec.name}: clip embed -m {brought.spec.name} FOLDER")
+    return brought.spec.name
+
+
+def _bundle(path: Path, wishes: Wishes) -> str:
+    """A model of this program's own, made elsewhere."""
+    from clipcli.bundle.foreign.bundles import check_graphs
+    from clipcli.bundle.installed import install
+    from clipcli.bundle.spec import read_spec
+    from clipcli.render.notes import say
+
+    _refuse(wishes, "activation", "tokenizer", "logit_scale", "logit_bias", "precisions", "photos", "licence")
+    spec = read_spec(path)
+    check_graphs(path, spec)
+    name = wishes.name or spec.name
+    install(path, name=name, replace=wishes.replace)
+    say(f"installed as {name}: clip embed -m {name} FOLDER")
+    return name
+
+
+def _graphs(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Imported:
+    from clipcli.bundle.foreign.graph_source import Answers
+    from clipcli.bundle.foreign.importing import import_graphs
+    from clipcli.bundle.installed import name_for
+    from clipcli.render.notes import say
+    from clipcli.render.progress import progress_bar
+
+    _refuse(wishes, "activation", "photos")
+    answers = Answers(
+        tokenizer=wishes.tokenizer,
+        logit_scale=wishes.logit_scale,
+        logit_bias=wishes.logit_bias,
+        licence=wishes.licence,
+        precisions=wishes.precisions,
+    )
+    with progress_bar("importing, and measuring each precision"):
+        return import_graphs(
+            path,
+            name=wishes.name or name_for(path),
+            answers=answers,
+            provenance=provenance,
+            replace=wishes.replace,
+            say=say,
+        )
+
+
+def _refuse(wishes: Wishes, *names: str) -> None:
+    """An option that would do nothing is an error."""
+    for name in names:
+        if getattr(wishes, name):
+            option = "--precision" if name == "precisions" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for models that come as weights; this one is ready-made")
+
+
+def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Exported:
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors")):
+        raise MissingExtraError("train", "importing a model that comes as weights")
+    from clipcli.bundle.installed import name_for
+    from clipcli.render.notes import say
+    from clipcli.render.progress import progress_bar
+    from export.importing import import_model
+    from trainer.reading.found import Choices
+
+    if wishes.logit_scale is not None or wishes.logit_bias is not None:
+        raise UsageError("--logit-scale and --logit-bias are for ONNX graphs; weights have their own")
+    told = next((known for known in ACTIVATIONS if known == wishes.activation), None)
+    with progress_bar("importing, and measuring each precision"):
+        return import_model(
+            path,
+            name=wishes.name or name_for(path),
+            choices=Choices(activation=told, tokenizer=wishes.tokenizer),
+            precisions=wishes.precisions or ("fp32",),
+            photos=wishes.photos,
+            licence=wishes.licence,
+            provenance=provenance,
+            replace=wishes.replace,
+            say=say,
+        )

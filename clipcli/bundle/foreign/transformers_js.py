@@ -55,10 +55,9 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
     pairs, left_out = _pairs(folder / FOLDER, answers.precisions)
     names = find_ports(pairs, family)
     text = section(config, "text_config", where)
-    acts = {
-        str(tower["hidden_act"]) for tower in (section(config, "vision_config", where), text) if "hidden_act" in tower
-    }
-    acts = {_ACTIVATIONS.get(name, name) for name in acts}
+    towers = section(config, "vision_config", where), text
+    told = {str(tower["hidden_act"]) for tower in towers if "hidden_act" in tower}
+    activation = told.pop() if len(told) == 1 else "as in the graphs"
     return GraphSource(
         kind=f"ONNX in the layout of transformers.js ({family})",
         folder=folder,
@@ -68,7 +67,7 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
         names=names,
         preprocess=_preprocess(folder, family, pairs),
         words=_words(folder, text, family, answers.tokenizer),
-        activation=_ACTIVATIONS.get(name, name),
+        activation=_ACTIVATIONS.get(activation, activation),
         sigmoid=family == "siglip",
         combined=next((folder / FOLDER / name for name in COMBINED if (folder / FOLDER / name).is_file()), None),
         licence=licence_of(folder),

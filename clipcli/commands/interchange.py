@@ -20,7 +20,8 @@ def export_to_file(
     """Write a model's embeddings to a file, with what is known of each picture.
 
     .npz is for NumPy: 'vectors' is a matrix with a row per picture, the other arrays say which picture that is.
-    .parquet needs the extra 'parquet'. Without -m: the library's own model. 'clip library import' reads both.
+    .parquet needs the extra 'parquet'. Without -m: the library's own model. 'clip library import' reads both. The
+    pictures' tags and what was decided about duplicates go with them.
     """
     from clipcli.commands.opening import open_library
     from clipcli.library.interchange import export_embeddings
@@ -55,7 +56,7 @@ def import_from_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Made by 'clip library export'.", show_default=False)],
     db: LibraryOption = None,
 ) -> None:
-    """Add embeddings from a file that 'clip library export' has written; pictures are not embedded again.
+    """Add embeddings and tags from a file that 'clip library export' has written; nothing is embedded again.
 
     Where there is no library yet it is made; what one has already stays as it is. Where the pictures lie elsewhere on
     this machine, 'clip library relocate' says so afterwards. Run again after an interruption it goes on.
@@ -80,4 +81,8 @@ def import_from_file(
         parts.append(f"{result.known:,} known before")
     if result.different:
         parts.append(f"{result.different:,} left out, since the files have changed here")
+    if result.tags:
+        parts.append(counted(result.tags, "tag"))
+    if result.decisions:
+        parts.append(f"{counted(result.decisions, 'pair')} of pictures that are no duplicates")
     say(", ".join(parts))

@@ -1,4 +1,4 @@
-"""Embeddings out of a library into a file, and from such a file into another library.
+"""Embeddings out of a library into a file, and from such a file into another library, with tags and decisions.
 
 Shapes: N vectors, B rows of a block, D embedding.
 """
@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,14 @@ from typing import Any
 import numpy as np
 
 from clipcli.errors import InputError, LibraryLockedError, NotFoundError, UsageError
-from clipcli.library.embedding_files import (
-    COLUMNS,
-    Block,
-    Origin,
-    check_suffix,
-    read_blocks,
-    read_origin,
-    write_blocks,
-)
+from clipcli.library.embedding_files import check_suffix, read_blocks, read_extras, read_origin, write_blocks
+from clipcli.library.embedding_rows import COLUMNS, Block, Extras, Origin, TagGiven
+from clipcli.library.known_files import has_frames
 from clipcli.library.models import StoredModel, keep_own_model, register_model
 from clipcli.library.roots import add_root, contains, read_roots, relative_to
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.library.tag_transfer import TagWriter, exported_extras, exported_tags, import_decisions
 from clipcli.photos.facts import Facts
 
 __all__ = ["Imported", "export_embeddings", "import_embeddings", "origin_of"]
@@ -49,16 +44,21 @@ OnRows = Callable[[int], None]  # how many rows are done
 
 @dataclass(kw_only=True, slots=True)
 class Imported:
-    """`added` vectors brought `pictures` with them. `known` were there; `different` have another content here."""
+    """`added` vectors brought `pictures` with them. `known` were there; `different` have another content here.
+
+    `tags` are new, and so are the `decisions` about pairs that are no duplicates.
+    """
 
     added: int = 0
     pictures: int = 0
     known: int = 0
     different: int = 0
+    tags: int = 0
+    decisions: int = 0
 
 
 def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_progress: OnRows) -> int:
-    """All vectors of a model that are of their file's present content, with the facts; how many that were.
+    """All vectors of a model that are of their file's present content, with facts and tags; how many that were.
 
     Raises UsageError where `target` exists or is of no known kind, MissingExtraError, NotFoundError, NoSpaceError.
     """
@@ -81,7 +81,9 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
     try:
         with os.fdopen(handle, "wb") as file, library.read() as connection:
             (rows,) = connection.execute(f"SELECT count(*) {_CURRENT}", _values(model)).fetchone()
-            write_blocks(file, target.suffix, origin, rows, _blocks(library, connection, model, on_progress))
+            extras, models = exported_extras(connection)
+            blocks = _blocks(library, connection, model, models, on_progress)
+            write_blocks(file, target.suffix, origin, extras, rows, blocks)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
@@ -108,7 +110,7 @@ def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) ->
     Each block is one transaction; a second run goes on where the first was stopped. Raises NotFoundError, InputError
     for a file that is no export or has been damaged, MissingExtraError, UsageError.
     """
-    origin = origin_of(source)
+    origin, extras = origin_of(source), read_extras(source)
     with library.write() as connection:
         model_id = register_model(
             connection,
@@ -123,15 +125,16 @@ def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) ->
             raise InputError(
                 f"{os.fsdecode(source)} has vectors of {origin.dimension} numbers, the library {dimension}"
             )
-    writer = _Writer(library, model_id)
+    writer = _Writer(library, model_id, extras)
     done = 0
     for block in read_blocks(source, origin.dimension):
         _check_vectors(source, block)
         writer.add(source, block)
         done += len(block.vectors)
         on_progress(done)
-    with library.write():
+    with library.write() as connection:
         keep_own_model(library, model_id)
+        writer.imported.decisions = import_decisions(source, connection, extras)
     return writer.imported
 
 
@@ -140,32 +143,39 @@ def _values(model: StoredModel) -> tuple[int, int]:
 
 
 def _blocks(
-    library: Library, connection: sqlite3.Connection, model: StoredModel, on_progress: OnRows
+    library: Library, connection: sqlite3.Connection, model: StoredModel, models: dict[int, int], on_progress: OnRows
 ) -> Iterator[Block]:
+    """`models` says where in the file's list a model stands."""
     roots = {root.id: root.path for root in read_roots(library)}
+    columns_here = [f"images.{name}" for name in _IMAGE] + ["embeddings.frames"]
+    if not has_frames(connection):  # an older library that may only be read
+        later = {"images.frames": "NULL", "images.truncated": "0", "embeddings.frames": "1"}
+        columns_here = [later.get(name, name) for name in columns_here]
     cursor = connection.execute(
-        f"SELECT vector, root_id, path, {', '.join(f'images.{name}' for name in _IMAGE)} {_CURRENT} ORDER BY image_id",
+        f"SELECT image_id, vector, root_id, path, {', '.join(columns_here)} {_CURRENT} ORDER BY image_id",
         _values(model),
     )
     done = 0
     while rows := cursor.fetchmany(_ROWS_AT_ONCE):
         columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for _, root_id, path, *facts in rows:
+        for _, _, root_id, path, *facts in rows:
             for name, value in (("root", roots[root_id]), ("path", from_stored(path))):
                 text, exact = _as_text(value)
                 columns[name].append(text)
                 columns[f"{name}_b64"].append(exact)
-            for name, value in zip(_IMAGE, facts, strict=True):
+            for name, value in zip((*_IMAGE, "vector_frames"), facts, strict=True):
                 columns[name].append(value)
-        vectors = np.frombuffer(b"".join(row[0] for row in rows), dtype="<f4").reshape(len(rows), model.dimension)
-        yield Block(columns=columns, vectors=vectors)  # (B, D)
+        vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype="<f4").reshape(len(rows), model.dimension)
+        tags = exported_tags(connection, [row[0] for row in rows], models)
+        yield Block(columns=columns, vectors=vectors, tags=tags)  # (B, D)
         done += len(rows)
         on_progress(done)
 
 
 class _Writer:
-    def __init__(self, library: Library, model_id: int) -> None:
+    def __init__(self, library: Library, model_id: int, extras: Extras) -> None:
         self.imported = Imported()
+        self._tags = TagWriter(extras)
         self._library = library
         self._model_id = model_id
         self._roots = {root.path: root.id for root in read_roots(library)}
@@ -175,13 +185,17 @@ class _Writer:
             for number, vector in enumerate(block.vectors):
                 row = {name: column[number] for name, column in block.columns.items()}
                 try:
-                    self._add(connection, row, vector.astype("<f4").tobytes())
-                except (ValueError, TypeError) as error:
+                    self._add(connection, row, vector.astype("<f4").tobytes(), block.tags[number])
+                except (ValueError, TypeError, IndexError) as error:
                     raise InputError(f"{os.fsdecode(source)} is damaged: {row.get('path')!r}: {error}") from error
 
-    def _add(self, connection: sqlite3.Connection, row: dict[str, Any], vector: bytes) -> None:
+    def _add(
+        self, connection: sqlite3.Connection, row: dict[str, Any], vector: bytes, tags: Sequence[TagGiven]
+    ) -> None:
         root_id, path = self._place(connection, _as_bytes(row, "root"), _as_bytes(row, "path"))
-        facts = Facts(**{name: row[name] for name in _FACTS})
+        facts = Facts(**{name: row[name] for name in _FACTS} | {"truncated": bool(row["truncated"])})
+        if row["vector_frames"] < 1:
+            raise ValueError("a vector of no frame")
         if not re.fullmatch("[0-9a-f]{64}", row["digest"]):
             raise ValueError("a digest that is none")
         known = connection.execute(
@@ -192,10 +206,11 @@ class _Writer:
         if known is not None and known[1] != row["digest"]:
             self.imported.different += 1
             return
+        image_id: int | None = known[0] if known is not None else None
         if known is not None and known[2] == row["digest"]:
             self.imported.known += 1
+            self.imported.tags += self._tags.write(connection, known[0], tags)
             return
-        image_id = known[0] if known is not None else None
         if image_id is None:
             values = (row["size"], row["mtime_ns"], row["digest"], *(getattr(facts, name) for name in _FACTS))
             (image_id,) = connection.execute(
@@ -205,9 +220,11 @@ class _Writer:
             ).fetchone()
             self.imported.pictures += 1
         connection.execute(
-            "INSERT OR REPLACE INTO embeddings (image_id, model_id, digest, vector) VALUES (?, ?, ?, ?)",
-            (image_id, self._model_id, row["digest"], vector),
+            "INSERT OR REPLACE INTO embeddings (image_id, model_id, digest, vector, frames) VALUES (?, ?, ?, ?, ?)",
+            (image_id, self._model_id, row["digest"], vector, row["vector_frames"]),
         )
+        assert image_id is not None
+        self.imported.tags += self._tags.write(connection, image_id, tags)
         self.imported.added += 1
 
     def _place(self, connection: sqlite3.Connection, root: bytes, path: bytes) -> tuple[int, str | bytes]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle.encoder import Model
-from clipcli.library import embedding_files, interchange
+from clipcli.library import embedding_npz, interchange
 from clipcli.library.interchange import import_embeddings
 from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library
@@ -62,7 +62,7 @@ def test_there_and_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(interchange, "_ROWS_AT_ONCE", 3)
-    monkeypatch.setattr(embedding_files, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(embedding_npz, "ROWS_AT_ONCE", 2)
     file = tmp_path / f"out{suffix}"
     out = clip(library_file, "export", file)
     assert (out.exit_code, out.stdout) == (0, "")
@@ -149,7 +149,7 @@ def test_an_import_makes_a_library_but_not_for_nonsense(folder: Path, library_fi
 def test_an_import_that_is_stopped_goes_on(
     folder: Path, library_file: Path, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding_files, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(embedding_npz, "ROWS_AT_ONCE", 2)
     file = tmp_path / "out.npz"
     clip(library_file, "export", file)
 
@@ -268,6 +268,6 @@ def test_an_export_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "exports").mkdir()
-    monkeypatch.setattr(embedding_files.array_format, "write_array", full)
+    monkeypatch.setattr(embedding_npz.array_format, "write_array", full)
     assert clip(library_file, "export", tmp_path / "exports" / "out.npz").exit_code == 7
     assert os.listdir(tmp_path / "exports") == []

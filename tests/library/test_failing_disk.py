@@ -22,9 +22,11 @@ from PIL import Image
 
 from clipcli.bundle.encoder import Model
 from clipcli.errors import ClipError, NoSpaceError
+from clipcli.library import indexing
 from clipcli.library.indexing import IndexOptions, index_folders
 from clipcli.library.schema import SCHEMA_VERSION
 from clipcli.library.store import Library
+from tests.library.decoding_here import DecodersHere
 from tests.library.faulty_disk import FULL, IO_ERROR, Change, FaultyDisk, left_behind
 from tests.library.released import unpack
 
@@ -73,7 +75,8 @@ class Scenario:
         self.file.write_bytes(self.library)
 
     def run(self) -> None:
-        with Library.open(self.file, write=True) as library:
+        with pytest.MonkeyPatch.context() as patch, Library.open(self.file, write=True) as library:
+            patch.setattr(indexing, "Decoders", DecodersHere)
             options = IndexOptions(batch_size=6, workers=1)
             index_folders(library, [os.fsencode(self.folder)], self.model, options, lambda progress: None)
 
@@ -185,8 +188,9 @@ def test_an_error_at_every_change(scenario: Scenario, how: str) -> None:
             errors.append(error)
         now = state(scenario.file)
         assert now in scenario.states, f"change {number} left something half-done"
-        scenario.run()
-        assert state(scenario.file) == scenario.states[-1], f"after change {number} the next run goes another way"
+        if how == "torn" or number % 4 == 0:  # else it would be the same as with the other way to fail
+            scenario.run()
+            assert state(scenario.file) == scenario.states[-1], f"after change {number} the next run goes another way"
     assert len(errors) > 20
     assert not any("\n" in str(error) for error in errors)
     assert how != "full" or {type(error) for error in errors} == {NoSpaceError}
@@ -204,8 +208,7 @@ def test_a_kill_at_every_change(scenario: Scenario, torn: bool, tmp_path: Path) 
 def test_the_power_goes_at_every_change(scenario: Scenario, tmp_path: Path) -> None:
     """What was written and not synced may be there or not, by sectors: a commit is safe once it has returned."""
     for number in range(len(scenario.changes) + 1):
-        for seed in range(2):
-            place = tmp_path / f"{number} {seed}"
-            left_behind({"library.db": scenario.library}, scenario.changes[:number], place, plug=seed + 2 * number)
-            assert state(place / "library.db") in scenario.possible(number), f"the power went at change {number}"
-            shutil.rmtree(place)
+        place = tmp_path / str(number)
+        left_behind({"library.db": scenario.library}, scenario.changes[:number], place, plug=number)
+        assert state(place / "library.db") in scenario.possible(number), f"the power went at change {number}"
+        shutil.rmtree(place)

@@ -92,7 +92,19 @@ def _fill_second(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO not_duplicates VALUES (?, ?, ?)", (*digests, MOMENT))
 
 
-_LATER: dict[int, Callable[[sqlite3.Connection], None]] = {2: _fill_second}
+def _fill_third(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE images SET frames = 1 WHERE id < 6")  # the last one has not been counted yet
+    connection.execute("UPDATE images SET frames = 12, format = 'GIF' WHERE id = 2")
+    connection.execute("UPDATE embeddings SET frames = 5 WHERE image_id = 2 AND model_id = 1")
+    connection.execute("UPDATE images SET truncated = 1 WHERE id = 3")
+    skipped = (
+        "INSERT INTO skipped (root_id, path, kind, reason, detail, size, mtime_ns, seconds, first_seen_at) "
+        "VALUES (1, 'slow.png', 'file', 'too-slow', 'longer than 30 s', 9, 1, 30, ?)"
+    )
+    connection.execute(skipped, (MOMENT,))
+
+
+_LATER: dict[int, Callable[[sqlite3.Connection], None]] = {2: _fill_second, 3: _fill_third}
 
 
 if __name__ == "__main__":

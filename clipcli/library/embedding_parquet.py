@@ -28,7 +28,7 @@ def write_parquet(file: BinaryIO, texts: Mapping[str, str], dimension: int, bloc
         {"label": arrow.string(), "score": arrow.float64(), "model": arrow.int64(), "at": arrow.string()}
     )
     own = [arrow.field("vector", vector, nullable=False), arrow.field("tags", arrow.list_(tag))]
-    metadata: dict[str | bytes, str | bytes] = {**texts}
+    metadata: dict[str | bytes, str | bytes] = {name.encode(): text.encode() for name, text in texts.items()}
     schema = arrow.schema([*fields, *own], metadata=metadata)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for block in blocks:

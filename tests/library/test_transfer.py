@@ -1,22 +1,22 @@
-"""What a library knows, out through a file and in again: nothing is lost, nothing of the other library is written over."""
+"""What a library knows, out through a file and in again: nothing is lost, nothing there is written over."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipcli.errors import InputError
+from clipcli.library import schema
 from clipcli.library.interchange import Imported, export_embeddings, import_embeddings, origin_of
 from clipcli.library.models import register_model, stored_models
 from clipcli.library.roots import add_root
@@ -128,7 +128,7 @@ def bring_in(file: Path, source: Path) -> Imported:
 
 
 @SUFFIX
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(content=libraries())
 def test_everything_comes_back(suffix: str, content: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -214,8 +214,8 @@ def test_an_older_program_can_read_a_new_file(suffix: str, tmp_path: Path) -> No
         with np.load(file) as arrays:
             text, names = str(arrays["clip"]), set(arrays)
     else:
-        schema = parquet.read_schema(file)
-        text, names = (schema.metadata or {})[b"clip"].decode(), {*schema.names, "vectors"}
+        there = parquet.read_schema(file)
+        text, names = (there.metadata or {})[b"clip"].decode(), {*there.names, "vectors"}
     assert set(json.loads(text)) == {"kind", "identity", "precision", "model", "folder", "dimension"}
     assert json.loads(text)["kind"] == "clip embeddings 1"
     assert names >= {
@@ -226,15 +226,11 @@ def test_an_older_program_can_read_a_new_file(suffix: str, tmp_path: Path) -> No
 
 def test_a_library_of_the_first_version_is_exported(tmp_path: Path) -> None:
     """As it is, where it may only be read."""
-    from clipcli.library import schema
-
     build(tmp_path / "new.db", one_picture({"cat": (None, None)}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         Library.open(tmp_path / "old.db", write=True, create=True).close()
     new = rows(tmp_path / "new.db", "SELECT digest, vector FROM embeddings")[0]
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "old.db") as connection:
         connection.execute("INSERT INTO roots (path) VALUES ('/photos')")
         connection.execute(
@@ -313,5 +309,3 @@ def test_a_copied_library_takes_the_tags_of_another(tmp_path: Path) -> None:
     export(tmp_path / "second.db", tmp_path / "out.npz")
     assert bring_in(tmp_path / "first.db", tmp_path / "out.npz").tags == 1
     assert [row[2] for row in rows(tmp_path / "first.db", TAGS)] == ["first", "second"]
-    assert os.path.getsize(tmp_path / "out.npz") > 0
-    assert arrow.int64() is not None

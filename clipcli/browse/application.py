@@ -44,6 +44,7 @@ def application(parts: Parts, door: Door, page: PageFiles | None = None) -> ASGI
             Exception: _crashed,
         },
     )
+    inner.router.redirect_slashes = False  # an address is right or it is not
     return Guard(inner, door)
 
 

@@ -61,7 +61,7 @@ class PictureRoutes:
     async def facts(self, request: Request) -> Response:
         def described() -> dict[str, object]:
             with self._parts.access.reading() as library:
-                return pictures.describe(library, _id(request), model_id=self._parts.vectors.model_id)
+                return pictures.describe(library, _id(request), self._parts.vectors.model)
 
         return answer(await self._questions.run(described))
 

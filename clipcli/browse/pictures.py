@@ -22,6 +22,7 @@ from clipcli.photos.thumbnails import LONGEST_SIDE, encode, small_picture
 from clipcli.render.text import printable
 
 if TYPE_CHECKING:
+    from clipcli.browse.model_in_use import ModelInUse
     from clipcli.library.store import Library
 
 __all__ = ["Place", "Viewable", "describe", "place_of", "viewable"]
@@ -71,7 +72,7 @@ def place_of(library: Library, image_id: int) -> Place:
     )
 
 
-def describe(library: Library, image_id: int, *, model_id: int | None) -> dict[str, object]:
+def describe(library: Library, image_id: int, using: ModelInUse | None) -> dict[str, object]:
     """Everything that is known of a picture. All texts are safe to show, but none is HTML."""
     with library.read() as connection:
         place = place_of(library, image_id)
@@ -92,7 +93,9 @@ def describe(library: Library, image_id: int, *, model_id: int | None) -> dict[s
             (place.digest, image_id, _MOST_COPIES),
         ).fetchall()
         vector = connection.execute(
-            "SELECT 1 FROM embeddings WHERE image_id = ? AND model_id = ?", (image_id, model_id)
+            "SELECT 1 FROM embeddings JOIN models ON models.id = embeddings.model_id "
+            "WHERE image_id = ? AND models.identity = ? AND models.precision = ?",
+            (image_id, *(("", "") if using is None else (using.model.identity, using.stored_precision))),
         ).fetchone()
     folder = os.fsdecode(os.path.dirname(place.path))
     return {

@@ -72,12 +72,6 @@ class VectorsInUse:
         snapshot = self._snapshot
         return 0 if snapshot is None else snapshot.stored.pictures
 
-    @property
-    def model_id(self) -> int | None:
-        """The number the library has for the model."""
-        snapshot = self._snapshot
-        return None if snapshot is None else snapshot.stored.id
-
     def look(self) -> int:
         """`change` at this moment; begins to gather the next state where the library has one."""
         if self._access.version() == self._shown:

@@ -104,7 +104,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, model: Model) -> Stage:
 def own_stage(stage: Stage, tmp_path: Path) -> Stage:
     """The same, to be changed."""
     folder = tmp_path / "own"
-    shutil.copytree(stage.photos.parent, folder)
+    shutil.copytree(stage.photos.parent, folder, ignore=shutil.ignore_patterns("thumbnails"))
     return _stage_in(folder, stage.model)
 
 

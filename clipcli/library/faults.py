@@ -30,8 +30,8 @@ KINDS = {
     "not-unit": Kind(damage=True, meaning="a vector is not of length 1", remedy="dropped"),
     "wrong-digest": Kind(damage=True, meaning="a digest is not that of the file", remedy="vectors dropped, read again"),
     "stale-cache": Kind(damage=True, meaning="a cache does not hold the library's vectors", remedy="thrown away"),
-    "missing-file": Kind(damage=True, meaning="the picture's file is gone", remedy="forgotten"),
     "unreadable": Kind(damage=True, meaning="the file cannot be read (--deep)", remedy="marked stale, vector kept"),
+    "missing-file": Kind(damage=False, meaning="the picture's file is gone", remedy="forgotten"),
     "out-of-date": Kind(damage=False, meaning="a vector is of an older content of the file", remedy="dropped"),
     "old-cache": Kind(damage=False, meaning="a cache of an earlier state is left over", remedy="thrown away"),
 }

@@ -37,13 +37,14 @@ def mend_library(library: Library, *, deep: bool, on_progress: OnChecked) -> Men
     found: dict[Fault, None] = {}
     left: Sequence[Fault] = ()
     read = False
-    for turn in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         left = check_library(library, deep=deep and not read, on_progress=on_progress)
         if not left or any(fault in found for fault in left):
             break
+        first_whole_look = not read
         read = not any(fault.kind in ("integrity", "schema") for fault in left)
-        # A cache that the turn before has made old was in order when it was found.
-        found.update(dict.fromkeys(fault for fault in left if turn == 0 or fault.kind != "old-cache"))
+        # A cache that a turn before has made old was in order when the library was looked at first.
+        found.update(dict.fromkeys(fault for fault in left if first_whole_look or fault.kind != "old-cache"))
         _mend(library, left)
     return Mended(found=tuple({**found, **dict.fromkeys(left)}), left=tuple(left))
 

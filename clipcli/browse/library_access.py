@@ -38,6 +38,7 @@ class LibraryAccess:
     @contextmanager
     def reading(self) -> Iterator[Library]:
         """An open library of this thread's own; within, use `read()` for one state."""
+        self.version()  # drops what leads to a file that another has taken the place of
         with self._lock:
             library = self._idle.pop() if self._idle else None
             file = self._file

@@ -93,8 +93,9 @@ class Searches:
 
     def search(self, asked: Asked) -> Found:
         """Raises Refusal, and what the library's filters do."""
+        version = self._access.version()  # before the state that is read: what is remembered is never older than it
         with self._access.reading() as library, library.read():
-            found = self._scored(library, asked) if asked.terms else self._listed(library, asked)
+            found = (self._scored if asked.terms else self._listed)(library, version, asked)
         with self._lock:
             self._found[found.token] = found
             self._let_go()
@@ -108,19 +109,19 @@ class Searches:
             self._found.move_to_end(token)
             return self._found[token]
 
-    def allowed(self, library: Library, filters: Filters | None) -> Ids | None:
-        """Ids, ascending, that pass the filters; None for all. To be called within `library.read()`."""
+    def _allowed(self, library: Library, version: int, filters: Filters | None) -> Ids | None:
+        """Ids, ascending, that pass the filters; None for all."""
         if filters is None:
             return None
-        return self._remembered(filters, lambda: chosen_ids(library, filters))
+        return self._remembered((version, filters), lambda: chosen_ids(library, filters))
 
-    def _scored(self, library: Library, asked: Asked) -> Found:
+    def _scored(self, library: Library, version: int, asked: Asked) -> Found:
         snapshot = self._vectors.current()
         ranking = Ranking(
             snapshot.ids,
             snapshot.rows,
             self._direction(snapshot, asked),
-            allowed=self.allowed(library, asked.filters),
+            allowed=self._allowed(library, version, asked.filters),
             leave_out=self._left_out(asked),
             threshold=asked.threshold,
             min_sigma=asked.min_sigma,
@@ -128,7 +129,7 @@ class Searches:
         results: Ranking | _Listed = ranking
         if asked.order != "score":
             ids, scores = ranking.by_id()
-            ordered = self._ordered(library, asked.order)
+            ordered = self._ordered(library, version, asked.order)
             ordered = ordered[np.isin(ordered, ids, assume_unique=True)]
             results = _Listed(ids=ordered, scores=scores[np.searchsorted(ids, ordered)], total=len(ordered))
         return Found(
@@ -141,10 +142,10 @@ class Searches:
             best_sigma=ranking.best_sigma,
         )
 
-    def _listed(self, library: Library, asked: Asked) -> Found:
-        ordered = self._ordered(library, asked.order)
+    def _listed(self, library: Library, version: int, asked: Asked) -> Found:
+        ordered = self._ordered(library, version, asked.order)
         searched = len(ordered)
-        allowed = self.allowed(library, asked.filters)
+        allowed = self._allowed(library, version, asked.filters)
         if allowed is not None:
             ordered = ordered[np.isin(ordered, allowed, assume_unique=True)]
         if asked.without:
@@ -183,7 +184,7 @@ class Searches:
                     left_out.update(self._uploads.known(term.upload).same_as)
         return left_out
 
-    def _ordered(self, library: Library, order: str) -> Ids:
+    def _ordered(self, library: Library, version: int, order: str) -> Ids:
         """All pictures in one of the orders that need no query."""
 
         def asked() -> Ids:
@@ -195,10 +196,9 @@ class Searches:
                 found += json.loads(text)
             return np.array(found, dtype=np.int64)
 
-        return self._remembered(order, asked)
+        return self._remembered((version, order), asked)
 
-    def _remembered(self, what: object, ask: Callable[[], Ids]) -> Ids:
-        key = (self._access.version(), what)
+    def _remembered(self, key: tuple[int, object], ask: Callable[[], Ids]) -> Ids:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)

@@ -64,7 +64,8 @@ class Uploads:
         encoding = self._vectors.current().encoding
         with _one_at_a_time:
             try:
-                picture, facts = decode(io.BytesIO(data), max_megapixels=_MAX_MEGAPIXELS, hint=encoding.image_size)
+                hint = max(encoding.image_size, _THUMB)
+                picture, facts = decode(io.BytesIO(data), max_megapixels=_MAX_MEGAPIXELS, hint=hint)
             except ImageError as error:
                 raise Refusal(*NOT_A_PICTURE, str(error)) from error
             vector = encoding.picture(picture)

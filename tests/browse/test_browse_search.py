@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from clipcli.browse import searching
-from clipcli.library.filters import Filters
+from clipcli.browse.page_files import PageFiles
+from clipcli.library.filters import Filters, chosen_ids
 from clipcli.library.search import find
 from clipcli.library.store import Library
-from tests.browse.conftest import Stage, code_of
+from tests.browse.conftest import Stage, code_of, serving
 from tests.tiny_bundle import COLOURS
 
 ALL = len(COLOURS) + 6
@@ -257,9 +257,7 @@ def test_any_text_is_a_query(text: str, client: TestClient) -> None:
     assert response.status_code == 200 or (not " ".join(text.split()) and code_of(response) == (400, "bad-request"))
 
 
-def test_an_empty_library_says_what_to_do(empty_stage: Stage, page: Any) -> None:
-    from tests.browse.conftest import serving
-
+def test_an_empty_library_says_what_to_do(empty_stage: Stage, page: PageFiles) -> None:
     with serving(empty_stage, page) as client:
         assert search(client)["total"] == 0
         assert code_of(client.post("/api/search", json={"terms": [{"text": "red"}]})) == (409, "no-model")
@@ -267,16 +265,21 @@ def test_an_empty_library_says_what_to_do(empty_stage: Stage, page: Any) -> None
         assert (state["model"], state["library"]["pictures"]) == (None, 0)
 
 
-def test_allowed_ids_are_remembered_until_something_changes(own_stage: Stage) -> None:
-    parts = own_stage.parts()
-    filters = Filters(formats=("PNG",))
-    with parts.access.reading() as library, library.read():
-        first = parts.searches.allowed(library, filters)
-        assert parts.searches.allowed(library, filters) is first
-    Path(own_stage.photos / "patterns" / "5.png").unlink()
-    own_stage.embed()
-    with parts.access.reading() as library, library.read():
-        again = parts.searches.allowed(library, filters)
-        assert again is not None
-        assert len(again) == 5
-    parts.close()
+def test_what_passes_a_filter_is_remembered_until_something_changes(
+    own_stage: Stage, page: PageFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Filters] = []
+
+    def counted(library: Library, filters: Filters) -> Any:
+        asked.append(filters)
+        return chosen_ids(library, filters)
+
+    monkeypatch.setattr(searching, "chosen_ids", counted)
+    with serving(own_stage, page) as client:
+        for text in ("r", "re", "red"):
+            assert search(client, terms=[{"text": text}], filters={"format_is": ["png"]})["considered"] == 6
+        assert len(asked) == 1
+        (own_stage.photos / "patterns" / "5.png").unlink()
+        own_stage.embed()
+        assert search(client, filters={"format_is": ["png"]})["total"] == 5
+        assert len(asked) == 2

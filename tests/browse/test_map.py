@@ -1,0 +1,221 @@
+"""The map: the same library gives the same map, likes lie together, and words name what lies there."""
+
+from __future__ import annotations
+
+import sys
+import time
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from clipcli.browse import embedding_map
+from clipcli.browse.answers import Refusal
+from clipcli.browse.embedding_map import draw_map, name_clusters
+from clipcli.browse.jobs import Job, Jobs, Tell
+from clipcli.errors import MissingExtraError
+from tests.browse.conftest import code_of, finished
+
+
+def tell(done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+def heaps(count: int = 3, *, each: int = 60, dimension: int = 16) -> NDArray[np.float32]:
+    """(count * each, D): unit vectors around `count` directions, heap after heap."""
+    random = np.random.default_rng(0)
+    rows = np.repeat(np.eye(dimension)[:count], each, axis=0) + random.normal(0, 0.05, (count * each, dimension))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_likes_lie_together() -> None:
+    rows = heaps()
+    ids = np.arange(len(rows), dtype=np.int64) + 10
+    result, clusters = draw_map(ids, rows, "pca", tell)
+    assert (result["total"], result["ids"], result["method"]) == (180, ids.tolist(), "pca")
+    places = np.column_stack([result["x"], result["y"]]).astype(float)
+    assert places.min() >= 0
+    assert places.max() <= 10_000
+    heap = np.repeat([0, 1, 2], 60)
+    middles = np.stack([places[heap == number].mean(axis=0) for number in range(3)])
+    assert (((places[:, None] - middles) ** 2).sum(axis=2).argmin(axis=1) == heap).all()
+    near = np.array(result["cluster"])
+    for number in range(near.max() + 1):
+        assert len(set(heap[near == number])) == 1  # no cluster takes from two heaps
+    assert [one["count"] for one in result["clusters"]] == sorted(np.bincount(near), reverse=True)
+    assert clusters.counts.tolist() == np.bincount(near).tolist()
+    assert all(
+        ids[near == one["cluster"]].tolist().count(each) == 1 for one in result["clusters"] for each in one["examples"]
+    )
+
+
+def test_the_same_vectors_give_the_same_map() -> None:
+    rows = heaps()
+    ids = np.arange(len(rows), dtype=np.int64)
+    assert draw_map(ids, rows, "pca", tell)[0] == draw_map(ids, rows.copy(), "pca", tell)[0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 30])
+@pytest.mark.parametrize("equal", [False, True])
+def test_few_pictures_and_equal_ones(count: int, equal: bool) -> None:
+    rows = heaps(1, each=30)[:count]
+    if equal and count:
+        rows[:] = rows[0]
+    result, clusters = draw_map(np.arange(count, dtype=np.int64), rows, "pca", tell)
+    assert len(result["x"]) == len(result["cluster"]) == count
+    assert sum(one["count"] for one in result["clusters"]) == count
+    assert len(clusters.means) == len(result["clusters"])
+
+
+def test_one_dimension_and_damaged_vectors() -> None:
+    flat = np.array([[1.0], [-1.0], [1.0]], dtype=np.float32)
+    assert len(draw_map(np.arange(3, dtype=np.int64), flat, "pca", tell)[0]["y"]) == 3
+    rows = heaps(1)
+    rows[7] = np.nan
+    assert 7 not in draw_map(np.arange(60, dtype=np.int64), rows, "pca", tell)[0]["ids"]
+
+
+def test_more_than_can_be_drawn_are_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_map, "_MOST_POINTS", 50)
+    result, _ = draw_map(np.arange(180, dtype=np.int64), heaps(), "pca", tell)
+    assert (result["total"], len(result["ids"]), result["ids"][0], result["ids"][-1]) == (180, 50, 0, 179)
+
+
+def test_umap_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'clipcli\[map\]'"):
+        draw_map(np.arange(180, dtype=np.int64), heaps(), "umap", tell)
+
+
+def test_umap_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UMAP:
+        def __init__(self, **settings: Any) -> None:
+            assert settings["random_state"] == 0
+
+        def fit_transform(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            return rows[:, :2] * 40
+
+    module = types.ModuleType("umap")
+    vars(module)["UMAP"] = UMAP
+    monkeypatch.setitem(sys.modules, "umap", module)
+    result, _ = draw_map(np.arange(180, dtype=np.int64), heaps(), "umap", tell)
+    assert result["method"] == "umap"
+    assert max(result["x"]) == 10_000
+
+
+class Words:
+    """In place of a model: each word is one of the axes."""
+
+    def words(self, words: list[str]) -> NDArray[np.float32]:
+        return np.stack(
+            [
+                np.eye(16, dtype=np.float32)[int(word)] if word.isdigit() else np.ones(16, np.float32) / 4
+                for word in words
+            ]
+        )
+
+
+def test_words_name_what_they_fit_better_than_the_rest() -> None:
+    rows = heaps()
+    _, clusters = draw_map(np.arange(180, dtype=np.int64), rows, "pca", tell)
+    named = name_clusters(clusters, ["any", "0", "1", "2", "9"], Words())
+    heap_of = [int(np.argmax(mean[:3])) for mean in clusters.means]
+    assert [one["labels"][0]["word"] for one in named] == [str(number) for number in heap_of]
+    assert all(len(one["labels"]) == 3 for one in named)
+    assert all(one["labels"][0]["lead"] >= one["labels"][1]["lead"] for one in named)
+
+
+def test_the_page_asks_for_a_map_and_names(client: TestClient) -> None:
+    done = finished(client, client.post("/api/map", json={"method": "pca"}).json())
+    assert done["state"] == "done"
+    assert len(done["result"]["ids"]) == 12
+    assert client.post("/api/map", json={"method": "pca"}).json()["job"] == done["job"]  # not computed again
+    labelled = client.post("/api/map/labels", json={"job": done["job"], "words": ["red", " red ", "blue", ""]}).json()
+    assert {label["word"] for label in labelled["clusters"][0]["labels"]} == {"red", "blue"}
+    some = finished(client, client.post("/api/map", json={"filters": {"format_is": ["png"]}}).json())
+    assert len(some["result"]["ids"]) == 6
+    for content in ({"method": "t-sne"}, {"method": 1}, {"words": []}):
+        assert code_of(client.post("/api/map", json=content)) == (400, "bad-request")
+    for content in (
+        {"job": done["job"], "words": []},
+        {"job": done["job"], "words": ["x" * 101]},
+        {"job": done["job"], "words": ["x"] * 501},
+    ):
+        assert code_of(client.post("/api/map/labels", json=content)) == (400, "bad-request")
+    assert code_of(client.post("/api/map/labels", json={"job": "none", "words": ["x"]})) == (410, "gone")
+
+
+def waited(job: Job) -> Job:
+    assert job.finished.wait(10)
+    return job
+
+
+def test_a_job_that_is_stopped_stops_and_frees_the_next() -> None:
+    jobs = Jobs()
+
+    def endless(tell: Tell) -> tuple[dict[str, Any], None]:
+        while True:
+            tell(1, 2)
+            time.sleep(0.001)
+
+    def quick(tell: Tell) -> tuple[dict[str, Any], str]:
+        return {"x": 1}, "kept"
+
+    first = jobs.start("endless", endless)
+    assert jobs.start("endless", endless) is first
+    second = jobs.start("quick", quick)
+    assert second.described()["state"] == "running"
+    jobs.stop(first.token)
+    assert waited(first).described()["error"] == {"code": "gone", "message": "stopped"}
+    assert waited(second).described()["result"] == {"x": 1}
+    assert second.kept == "kept"
+    with pytest.raises(Refusal):
+        jobs.known(first.token)
+    jobs.close()
+
+
+def test_jobs_that_fail_say_why_and_may_be_asked_again() -> None:
+    jobs = Jobs()
+
+    def failing(tell: Tell) -> tuple[dict[str, Any], None]:
+        raise MissingExtraError("map", "a map")
+
+    def crashing(tell: Tell) -> tuple[dict[str, Any], None]:
+        raise ZeroDivisionError
+
+    def hungry(tell: Tell) -> tuple[dict[str, Any], None]:
+        raise MemoryError
+
+    first = waited(jobs.start("failing", failing))
+    assert first.described()["error"]["code"] == "missing-extra"
+    assert jobs.start("failing", failing) is not first
+    assert waited(jobs.start("crashing", crashing)).described()["error"]["message"] == "unexpected ZeroDivisionError"
+    assert waited(jobs.start("hungry", hungry)).described()["error"]["message"] == "not enough memory for this"
+    jobs.close()
+
+
+def test_there_is_room_for_a_few_jobs_only() -> None:
+    jobs = Jobs()
+
+    def endless(tell: Tell) -> tuple[dict[str, Any], None]:
+        while True:
+            tell(1, 2)
+            time.sleep(0.001)
+
+    started = [jobs.start(number, endless) for number in range(8)]
+    with pytest.raises(Refusal, match="too much"):
+        jobs.start("one more", endless)
+    jobs.stop(started[0].token)
+    jobs.start("one more", endless)
+    jobs.close()
+
+
+def test_a_job_is_stopped_by_a_request(client: TestClient) -> None:
+    job = client.post("/api/duplicates", json={"threshold": 0.9}).json()
+    assert client.delete(f"/api/jobs/{job['job']}").json() == {}
+    assert code_of(client.get(f"/api/jobs/{job['job']}")) == (410, "gone")
+    for wait in ("21", "-1", "x"):
+        assert code_of(client.get(f"/api/jobs/x?wait={wait}"))[0] == 400

@@ -108,11 +108,16 @@ def _refuse(wishes: Wishes, *names: str) -> None:
             raise UsageError(f"{option} is for models that come as weights; this one is ready-made")
 
 
-def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Exported:
+def require_train(purpose: str) -> None:
+    """The extra's own imports, looked for and not yet made. Raises MissingExtraError."""
     from importlib.util import find_spec
 
     if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors")):
-        raise MissingExtraError("train", "importing a model that comes as weights")
+        raise MissingExtraError("train", purpose)
+
+
+def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Exported:
+    require_train("a model that comes as weights")
     from clipcli.bundle.installed import name_for
     from clipcli.render.notes import say
     from clipcli.render.progress import progress_bar

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli.commands.models_import import import_
+from clipcli.commands.models_pull import pull
 from clipcli.commands.options import Device, DeviceOption, Format, FormatOption
 from clipcli.errors import ClipError, ModelError, UsageError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from clipcli.render.tables import Cell
 
 app = typer.Typer(
-    help="List, show, import, verify and remove installed models.",
+    help="List, fetch, import, show, verify and remove models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -69,6 +70,7 @@ def list_(format: FormatOption = None) -> None:
             say(f"{model.name} is damaged: {model.problem}")
 
 
+app.command()(pull)
 app.command("import")(import_)
 
 

@@ -35,8 +35,8 @@ _PROCESSOR: dict[str, Any] = {
     **dict.fromkeys(("do_convert_rgb", "data_format", "input_data_format", "default_to_square"), ...),
     **dict.fromkeys(("return_tensors", "use_square_size", "_valid_processor_keys", "disable_grouping", "device"), ...),
     "do_resize": True,
+    "do_normalize": ...,
     "do_rescale": True,
-    "do_normalize": True,
 }
 
 
@@ -101,7 +101,8 @@ def _preprocess(folder: Path, family: str, pairs: Mapping[str, Pair]) -> Preproc
     fail_on_unknown(values, _PROCESSOR, where)
     if not math.isclose(values.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):
         raise ModelError(f"{where}: rescale_factor is {values['rescale_factor']}; only 1/255 can be had here")
-    for name in ("size", "resample", "image_mean", "image_std"):
+    levels = ("image_mean", "image_std") if values.get("do_normalize", True) else ()
+    for name in ("size", "resample", *levels):
         if values.get(name) is None:
             raise ModelError(f"{where}: {name} is missing: how pictures are prepared")
     if values["resample"] not in _RESAMPLE:
@@ -118,8 +119,8 @@ def _preprocess(folder: Path, family: str, pairs: Mapping[str, Pair]) -> Preproc
         resize=rule,
         interpolation=_RESAMPLE[values["resample"]],
         crop_rounding="down" if rule == "shortest" else "half_even",
-        mean=three(values["image_mean"], where),
-        std=three(values["image_std"], where),
+        mean=three(values["image_mean"], where) if levels else (0.0, 0.0, 0.0),
+        std=three(values["image_std"], where) if levels else (1.0, 1.0, 1.0),
     )
 
 

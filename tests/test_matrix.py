@@ -47,9 +47,9 @@ def test_pictures_stand_against_sentences(
     seen: dict[str, Any] = {}
     draw = figure.draw_matrix
 
-    def look(pictures: Any, sentences: Any, cosines: Any, path: Path, *, model: str) -> None:
+    def look(pictures: Any, sentences: Any, cosines: Any, path: Path, *, model: str, look: Any) -> None:
         seen.update(sizes=[picture.size for picture in pictures], sentences=sentences, cosines=cosines, model=model)
-        draw(pictures, sentences, cosines, path, model=model)
+        draw(pictures, sentences, cosines, path, model=model, look=look)
 
     monkeypatch.setattr(figure, "draw_matrix", look)
     done = matrix(photos / "red.png", photos / "blue.png", "-t", "red", "-t", "a blue thing", "-o", "out.png")

@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from clipcli.errors import ClipError, MissingExtraError, NotFoundError, UsageError
+from clipcli.errors import ClipError, MissingExtraError, NoSpaceError, NotFoundError, UsageError
 from clipcli.render import matrix
-from clipcli.render.matrix import check_output, check_size, draw_matrix
+from clipcli.render.figure_style import DARK, check_figure
+from clipcli.render.made_files import check_replaceable
+from clipcli.render.matrix import check_size, draw_matrix
 from clipcli.render.matrix_layout import LABEL_CHARACTERS, Layout, wrapped
 
 SENTENCES = [
@@ -29,13 +31,13 @@ SENTENCES = [
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures made during a test, as matplotlib has them just before they are written."""
     figures: list[Any] = []
-    save = matrix._save
+    save = matrix.save_figure
 
     def keep(figure: Any, path: Path) -> None:
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(matrix, "_save", keep)
+    monkeypatch.setattr(matrix, "save_figure", keep)
     return figures
 
 
@@ -102,6 +104,14 @@ def test_numbers_are_readable_on_their_colours(tmp_path: Path, drawn: list[Any])
         assert (max(below, above) + 0.05) / (min(below, above) + 0.05) >= 4.5
 
 
+def test_in_the_dark_the_letters_are_light(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_matrix(pictures((4, 3)), ["one"], np.array([[0.5]]), tmp_path / "m.png", look=DARK)
+    label = next(text for axes in drawn[0].axes for text in axes.texts if text.get_text() == "one")
+    assert label.get_color() == DARK.ink
+    with Image.open(tmp_path / "m.png") as figure:
+        assert figure.convert("RGB").getpixel((0, 0)) == (0x16, 0x16, 0x16)
+
+
 def test_equal_cosines_are_drawn(tmp_path: Path) -> None:
     draw_matrix(pictures((4, 3)), ["a", "b"], np.full((2, 1), 0.25), tmp_path / "m.png")
     with Image.open(tmp_path / "m.png") as figure:
@@ -122,6 +132,7 @@ def test_the_ending_decides_the_format(ending: str, begins: bytes, tmp_path: Pat
     path = tmp_path / f"m{ending}"
     draw_matrix(pictures((4, 3)), ["$a$ <b>"], np.array([[0.5]]), path)
     assert path.read_bytes().startswith(begins)
+    check_replaceable(path)  # known again as ours
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -136,7 +147,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(NoSpaceError, match="no space left"):
         draw_matrix(pictures((4, 3)), ["a"], np.array([[0.5]]), path)
     assert path.read_bytes() == b"the old one"
     assert [file.name for file in tmp_path.iterdir()] == ["m.png"]
@@ -149,7 +160,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"folder\.png cannot be written"):
         draw_matrix(pictures((4, 3)), ["a"], np.array([[0.5]]), tmp_path / "folder.png")
     with pytest.raises(UsageError, match=r"m\.bmp"):
-        check_output(tmp_path / "m.bmp")
+        check_figure(tmp_path / "m.bmp", "drawing")
     with pytest.raises(UsageError, match="61 pictures"):
         check_size(61, 1)
     with pytest.raises(ValueError, match=r"expected \(2, 1\)"):
@@ -159,7 +170,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'clipcli\[plot\]'"):
-        check_output(tmp_path / "m.png")
+        check_figure(tmp_path / "m.png", "drawing")
 
 
 def test_letters_no_font_has_are_no_warning(tmp_path: Path) -> None:
@@ -173,5 +184,7 @@ def test_sentences_are_wrapped_whole() -> None:
     lines = wrapped(text).split("\n")
     assert " ".join(lines) == text
     assert all(len(line) <= LABEL_CHARACTERS for line in lines)
+    assert wrapped("日" * 40) == "日" * 17 + "\n" + "日" * 17 + "\n" + "日" * 6  # twice as wide as other letters
+    assert wrapped("W" * 40 + " a") == "W" * 34 + "\n" + "W" * 6 + " a"
     layout = Layout(shapes=((1, 1),), labels=(wrapped(text), "a"), foot="x")
     assert layout.rows[0] > layout.rows[1]

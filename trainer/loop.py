@@ -206,6 +206,7 @@ class Fit:
             "images": self.step_number * self.maker.plan.batch_size,
             "loss": sum(self.losses) / max(1, len(self.losses)),
             "logit_scale": self.model.clamped_logit_scale().item(),
+            "learning_rate": self.rate(self.step_number - 1),
             "score": value,
             **{name: round(share, 6) for name, share in metrics.items()},
         }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.commands.options import Device, DeviceOption, ModelOption, Precision, PrecisionOption
-from clipcli.errors import InputError, UsageError
+from clipcli.errors import ImageError, InputError, UsageError
 
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
@@ -30,8 +30,14 @@ def matrix(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to: .png, .jpg, .webp, .pdf or .svg."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to: .png, .jpg, .webp, .pdf or .svg. Only a figure made by clip is replaced.",
+        ),
     ] = Path("matrix.png"),
+    dark: Annotated[bool, typer.Option("--dark", help="Light letters on a dark ground.")] = False,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
@@ -46,20 +52,23 @@ def matrix(
     """
     from clipcli.commands.opening import open_model
     from clipcli.commands.pictures import Skipped, picture_paths
-    from clipcli.render.matrix import check_output, check_size
+    from clipcli.render.figure_style import check_figure
+    from clipcli.render.made_files import check_replaceable
+    from clipcli.render.matrix import check_size
     from clipcli.render.notes import counted, say
 
     sentences = [sentence for sentence in text or [] if sentence.strip()]
     if not sentences:
         raise UsageError("no sentences: give some with -t SENTENCE (see 'clip matrix --help')")
-    check_output(output)
+    check_figure(output, "drawing a matrix")
+    check_replaceable(output)
     skipped = Skipped()
     paths = picture_paths(images, skipped)
     if not paths and not skipped.files:
         raise InputError("there are no pictures in what was given")
     check_size(len(paths), len(sentences))
     loaded = open_model(model, device=device, precision=precision)
-    drawn = draw_files(loaded, paths, sentences, output, skipped)
+    drawn = draw_files(loaded, paths, sentences, output, skipped, dark=dark)
     if drawn:
         say(f"{output}: {counted(drawn, 'picture')} against {counted(len(sentences), 'sentence')}")
     if skipped.files:
@@ -67,12 +76,21 @@ def matrix(
         raise InputError(f"{len(skipped.files):,} of {considered} could not be read")
 
 
-def draw_files(model: Model, paths: Sequence[bytes], sentences: Sequence[str], output: Path, skipped: Skipped) -> int:
+def draw_files(
+    model: Model,
+    paths: Sequence[bytes],
+    sentences: Sequence[str],
+    output: Path,
+    skipped: Skipped,
+    *,
+    dark: bool = False,
+) -> int:
     """Draw the readable ones of `paths` against the sentences; how many those were. Nothing is written without any."""
     import numpy as np
 
     from clipcli.commands.pictures import embed_pictures
-    from clipcli.photos.decode import open_image
+    from clipcli.photos.thumbnails import small_pictures
+    from clipcli.render.figure_style import DARK, LIGHT
     from clipcli.render.matrix import THUMBNAIL, draw_matrix
 
     batches = list(embed_pictures(model, paths, skipped))
@@ -82,9 +100,9 @@ def draw_files(model: Model, paths: Sequence[bytes], sentences: Sequence[str], o
     vectors = np.concatenate([batch for _, batch in batches])  # (N, D)
     cosines = model.encode_texts(sentences) @ vectors.T  # (T, N)
     thumbnails = []
-    for path in readable:
-        picture = open_image(os.fsdecode(path), hint=THUMBNAIL)
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    for picture in small_pictures([os.fsdecode(path) for path in readable], long_side=THUMBNAIL):
+        if isinstance(picture, ImageError):  # gone since it was looked at a moment ago
+            raise picture
         thumbnails.append(picture)
-    draw_matrix(thumbnails, sentences, cosines, output, model=model.name)
+    draw_matrix(thumbnails, sentences, cosines, output, model=model.name, look=DARK if dark else LIGHT)
     return len(readable)

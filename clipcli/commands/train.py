@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.errors import MissingExtraError, UsageError
+from clipcli.errors import ClipError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
@@ -228,6 +228,7 @@ def _run(options: TrainOptions | None, run: Path, replace: bool) -> None:
     with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)
+        _leave_curves(run, name)
         from clipcli.commands.export import show_exported
         from clipcli.render.progress import progress_bar
         from export.exporting import export_source
@@ -236,6 +237,27 @@ def _run(options: TrainOptions | None, run: Path, replace: bool) -> None:
             exported = export_source(trained.run, name=name, replace=replace, say=say)
     show_exported(exported, None)
     say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+
+
+def _leave_curves(run: Path, name: str) -> None:
+    """A picture of the run in its folder; that it could not be drawn is no reason to lose the model."""
+    from importlib.util import find_spec
+
+    from clipcli.render.notes import say
+    from trainer.checkpoints import read_metrics
+
+    if find_spec("matplotlib") is None:
+        say("no picture of the curves: that needs the extra 'plot' (pip install 'clipcli[plot]')")
+        return
+    from clipcli.render.curves import write_curves
+
+    try:
+        drawn = write_curves(run, read_metrics(run), title=f"Training of {name}")
+    except ClipError as error:
+        say(f"no picture of the curves: {error}")
+        return
+    if drawn:
+        say(f"curves: {drawn[0]}")
 
 
 @contextmanager

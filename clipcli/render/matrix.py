@@ -5,22 +5,19 @@ After the figure in the notebook that came with the original CLIP. Shapes: T sen
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipcli.errors import ClipError, MissingExtraError, NotFoundError, UsageError
+from clipcli.errors import UsageError
+from clipcli.render.figure_style import LIGHT, Look, check_figure, letters_for, new_figure, save_figure, writable
 from clipcli.render.matrix_layout import CELL_WIDTH, FRAME_INSET, LABEL_GAP, MARGIN, Layout, wrapped
-from clipcli.render.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as Picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 MOST_PICTURES = 60
 MOST_SENTENCES = 100
 
@@ -29,25 +26,6 @@ THUMBNAIL = 4 * DPI  # pixels; enough for a photograph in a figure that is print
 
 # Luminance of the cell above which black is easier to read on it than white (WCAG 2.1, relative luminance).
 BLACK_ABOVE = 0.18
-# Tried in turn for sentences that DejaVu Sans has no letters for; the ones not installed are left out.
-OTHER_FONTS = (
-    "Noto Sans",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Hiragino Sans",
-    "Microsoft YaHei",
-    "Arial Unicode MS",
-)
-
-
-def check_output(path: Path) -> None:
-    """Raises UsageError for a file name whose ending is no picture format, MissingExtraError without matplotlib."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path.name!r} does not end in one of {', '.join(SUFFIXES)}")
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("plot", "drawing a matrix")
 
 
 def check_size(pictures: int, sentences: int) -> None:
@@ -66,6 +44,7 @@ def draw_matrix(
     path: Path,
     *,
     model: str = "",
+    look: Look = LIGHT,
 ) -> None:
     """Write the figure to `path`, as PNG, JPEG, WebP, PDF or SVG by its ending.
 
@@ -74,22 +53,20 @@ def draw_matrix(
     Raises UsageError for a matrix that nobody could read, MissingExtraError without matplotlib, NotFoundError for a
     folder that is not there.
     """
-    check_output(path)
+    check_figure(path, "drawing a matrix")
     if not len(pictures) or cosines.shape != (len(sentences), len(pictures)):
         raise ValueError(f"expected ({len(sentences)}, {len(pictures)}) cosines, got {cosines.shape}")
     check_size(len(pictures), len(sentences))
     layout = Layout(
         shapes=tuple(picture.size for picture in pictures),
-        labels=tuple(wrapped(text) for text in sentences),
-        foot=_foot(cosines, printable(model)),
+        labels=tuple(wrapped(writable(text)) for text in sentences),
+        foot=_foot(cosines, writable(model)),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # letters that no installed font has come out as boxes
-        figure = _figure(layout)
-        _draw_pictures(figure, layout, pictures)
-        _draw_cells(figure, layout, cosines)
-        _draw_texts(figure, layout)
-        _save(figure, path)
+    figure = new_figure(look, width=layout.width, height=layout.height, dpi=DPI)
+    _draw_pictures(figure, layout, pictures)
+    _draw_cells(figure, layout, cosines, look)
+    _draw_texts(figure, layout, look)
+    save_figure(figure, path)
 
 
 def _foot(cosines: NDArray[np.floating], model: str) -> str:
@@ -98,26 +75,6 @@ def _foot(cosines: NDArray[np.floating], model: str) -> str:
     if len(cosines) > 1:
         parts.append("framed: the best sentence of each picture")
     return "; ".join(parts)
-
-
-def _figure(layout: Layout) -> Any:
-    """An empty figure, made without pyplot and its global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(layout.width, layout.height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _families(text: str) -> list[str]:
-    """The fonts to look for letters in."""
-    if text.isascii():
-        return ["DejaVu Sans"]
-    from matplotlib import font_manager
-
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed)]
 
 
 def _axes(figure: Any, layout: Layout, *, left: float, top: float, width: float, height: float) -> Any:
@@ -145,20 +102,22 @@ def _draw_pictures(figure: Any, layout: Layout, pictures: Sequence[Picture]) -> 
         axes.imshow(np.asarray(small), interpolation="lanczos", aspect="auto")
 
 
-def _draw_cells(figure: Any, layout: Layout, cosines: NDArray[np.floating]) -> None:
+def _draw_cells(figure: Any, layout: Layout, cosines: NDArray[np.floating], look: Look) -> None:
     import matplotlib
     from matplotlib.patches import Rectangle
 
     axes = _whole(figure, layout)
     low, high = float(cosines.min()), float(cosines.max())
-    colours = matplotlib.colormaps["viridis"]
+    colours = matplotlib.colormaps[look.colours]
     best = cosines.argmax(axis=0)
     for row, height in enumerate(layout.rows):
         for column in range(len(layout.shapes)):
             left, top = layout.left_of(column), layout.top_of(row)
             share = (float(cosines[row, column]) - low) / (high - low) if high > low else 0.5
             colour = colours(share)
-            axes.add_patch(Rectangle((left, top), CELL_WIDTH, height, facecolor=colour, edgecolor="white", linewidth=1))
+            axes.add_patch(
+                Rectangle((left, top), CELL_WIDTH, height, facecolor=colour, edgecolor=look.paper, linewidth=1)
+            )
             ink = "black" if _luminance(colour) > BLACK_ABOVE else "white"
             framed = len(cosines) > 1 and row == best[column]
             axes.text(
@@ -182,7 +141,7 @@ def _luminance(colour: tuple[float, float, float, float]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _draw_texts(figure: Any, layout: Layout) -> None:
+def _draw_texts(figure: Any, layout: Layout, look: Look) -> None:
     axes = _whole(figure, layout)
     for row, label in enumerate(layout.labels):
         text = axes.text(
@@ -193,20 +152,20 @@ def _draw_texts(figure: Any, layout: Layout) -> None:
             va="center",
             fontsize=12,
             linespacing=1.15,
-            color="black",
-            family=_families(label),
-            parse_math=False,
+            color=look.ink,
+            **letters_for(label),
         )
         _shrink(figure, text, layout.label_width - LABEL_GAP - MARGIN / 2)
+    words = "\n".join(layout.foot_lines)
     foot = axes.text(
         layout.width - MARGIN,
         layout.height - MARGIN / 2,
-        "\n".join(layout.foot_lines),
+        words,
         ha="right",
         va="bottom",
         fontsize=9,
-        color="#444444",
-        parse_math=False,
+        color=look.faint,
+        **letters_for(words),
     )
     _shrink(figure, foot, layout.width - 1.5 * MARGIN)
 
@@ -224,20 +183,3 @@ def _shrink(figure: Any, text: Any, width: float) -> None:
     taken = text.get_window_extent(figure.canvas.get_renderer()).width / DPI
     if taken > width:
         text.set_fontsize(text.get_fontsize() * width / taken)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write beside the target, sync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            figure.savefig(file, format=path.suffix.lower().lstrip("."), dpi=DPI)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except FileNotFoundError:
-        raise NotFoundError(f"no such folder: {path.parent}") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise ClipError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from clipcli.render.text import printable
+from rich.cells import cell_len, chop_cells
 
 # Inches. A cell is as wide as its photograph; at 150 dots an inch the figure of the demo is about 2,000 pixels wide.
 CELL_WIDTH = 1.15
@@ -31,7 +31,7 @@ class Layout:
 
     @property
     def label_width(self) -> float:
-        longest = max(len(line) for label in self.labels for line in label.split("\n"))
+        longest = max(cell_len(line) for label in self.labels for line in label.split("\n"))
         return max(1.0, longest * LABEL_CHARACTER_WIDTH) + 2 * MARGIN
 
     @property
@@ -73,6 +73,13 @@ class Layout:
         return shape[0] * scale, shape[1] * scale
 
 
-def wrapped(sentence: str) -> str:
-    """The sentence on as many lines as it needs; nothing of it is left out."""
-    return "\n".join(textwrap.wrap(printable(sentence), LABEL_CHARACTERS)) or " "
+def wrapped(sentence: str, width: int = LABEL_CHARACTERS) -> str:
+    """The sentence on as many lines as it needs, a wide letter counting twice; nothing of it is left out."""
+    lines = [""]
+    for word in sentence.split():
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
+            lines.append("")
+        first, *more = chop_cells(word, width)
+        lines[-1] = f"{lines[-1]} {first}".lstrip()
+        lines += more
+    return "\n".join(lines) or " "

@@ -22,10 +22,11 @@ from clipcli.bundle.preprocess import to_pixels
 from clipcli.bundle.spec import read_spec, write_spec
 from clipcli.errors import ClipError
 from clipcli.photos.decode import open_image
-from clipcli.render import training
+from clipcli.render import curves, training
 from export import exporting
 from tests.training.conftest import clip
 from tests.training.tiny import options, stop_at, write_pairs
+from trainer import checkpoints
 from trainer.checkpoints import load_run
 from trainer.options import TrainOptions
 from trainer.stopping import Interrupted
@@ -76,6 +77,35 @@ def test_untidy_data_is_summed_up(trained: Path) -> None:
     assert said[-1] == "installed as seed-model: clip embed -m seed-model FOLDER"
     table = (trained / "stdout.txt").read_text("utf-8")
     assert [row.split()[0] for row in table.splitlines()] == ["variant", "fp32", "fp16", "int8"]
+
+
+def test_a_picture_of_the_curves_is_left(trained: Path) -> None:
+    said = (trained / "stderr.txt").read_text("utf-8").splitlines()
+    assert f"curves: {trained / 'run' / 'curves.png'}" in said
+    for name in ("curves.png", "curves-dark.png"):
+        assert (trained / "run" / name).read_bytes().startswith(b"\x89PNG")
+    lines = checkpoints.read_metrics(trained / "run")
+    assert [line["learning_rate"] for line in lines] == sorted((line["learning_rate"] for line in lines), reverse=True)
+
+
+@pytest.mark.parametrize("why", ["no matplotlib", "no space"])
+def test_without_a_picture_of_the_curves_the_model_is_installed_all_the_same(
+    why: str, pairs: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **named: object) -> None:
+        raise ClipError("no space left")
+
+    if why == "no matplotlib":
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    else:
+        monkeypatch.setattr(curves, "save_figure", full)
+    monkeypatch.setattr(exporting, "export_source", lambda *given, **named: (_ for _ in ()).throw(Composed))
+    run = tmp_path / "run"
+    done = clip("train", pairs, "--scratch", "--arch", "tiny-vit", "--output", run, "--epochs", 1)
+    assert done.exit_code == 77  # it came as far as the export
+    missing = "that needs the extra 'plot' (pip install 'clipcli[plot]')"
+    assert f"no picture of the curves: {missing if why == 'no matplotlib' else 'no space left'}" in done.stderr
+    assert not (run / "curves.png").exists()
 
 
 def test_the_installed_model_does_what_the_towers_do(trained: Path) -> None:

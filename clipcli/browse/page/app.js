@@ -9,7 +9,7 @@ import { Grid } from "./grid.js";
 import { openHelp, single, startKeys } from "./keys.js";
 import { command, drawLibrary, startLibrary, tellRun } from "./library.js";
 import { drawMap, startMap } from "./map.js";
-import { announce, complain, hideErrors } from "./notices.js";
+import { announce, complain } from "./notices.js";
 import { empty, filterCount, toRequest } from "./question.js";
 import { Results, bestOfChance } from "./results.js";
 import { go, onRoute, place, rememberedY, restored } from "./route.js";
@@ -29,6 +29,7 @@ let state = null;
 let back = null; // how far to scroll when the pictures are there
 let seen = 0; // the library's count of changes that the page shows
 let own = false; // the next change is this page's own
+let trouble = () => {}; // takes away what was said of a search that failed
 let sizeStep = 2;
 
 const words = (id) => results.words.get(id);
@@ -67,7 +68,7 @@ const grid = new Grid(byId("grid"), {
 
 /** An answer has come. */
 function shown(items, what) {
-  hideErrors();
+  trouble();
   if (what === "gone") return results.ask(place.question, { fresh: true });
   grid.show(items, { grow: what === "rest" });
   through(items.ids, items.all);
@@ -77,7 +78,6 @@ function shown(items, what) {
     back = null;
     restored();
   } else if (back === null && what === "first") scrollTo(0, 0);
-  if (what === "first") requestAnimationFrame(() => setTimeout(() => performance.mark("clip-painted", { detail: { key: items.key } })));
 }
 
 function summarise({ answer, all, scores }) {
@@ -122,7 +122,7 @@ function failed(error) {
     change({ terms: place.question.terms.filter(({ upload }) => upload === undefined) }, { replace: true });
     return;
   }
-  complain(error, "The search failed");
+  trouble = complain(error, "The search failed");
 }
 
 // where one is
@@ -143,6 +143,7 @@ function routed(now, before, way) {
   drawSearchBar();
   drawFilters();
   if (way === "back" || way === "start") back = now.picture === null && before.picture !== null && way === "back" ? null : rememberedY();
+  if (way === "start" && !back) back = null; // who scrolls while the rest is on its way is not pulled back
   if (now.view === "search") {
     const request = JSON.stringify(toRequest(now.question, 0));
     if (request !== asked || turned) {
@@ -196,7 +197,7 @@ async function watch() {
       const now = await api.run();
       tellRun(now);
       if (now.live) wait = 1000;
-      if (now.change !== seen) await changed(now);
+      if (state && now.change !== seen) await changed(now);
     }
   } catch {
     wait = 8000; // said when something is asked for
@@ -303,5 +304,4 @@ document.addEventListener("clip-tags", () => {
 });
 onRoute(routed);
 routed(place, place, "start");
-learn();
-watch();
+learn().then(watch);

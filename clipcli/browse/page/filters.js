@@ -97,13 +97,13 @@ function folders() {
   const grow = async (list, inside) => {
     try {
       const { folders: found } = await api.folders(inside);
-      list.append(...found.map(branch));
+      list.append(...found.map((folder) => branch(folder, inside === null ? folder.shown : folder.name)));
     } catch (error) {
       complain(error, "The folders cannot be listed");
     }
   };
-  const branch = (folder) => {
-    const words = folder.shown ?? folder.name;
+  const branch = (folder, title) => {
+    const words = title.toWellFormed?.() ?? title;
     const below = el("ul", { class: "tree", hidden: true });
     const twist = iconButton("right", `Folders in ${words}`, () => {
       const open = below.hidden;

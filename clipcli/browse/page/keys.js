@@ -40,7 +40,7 @@ export function openHelp() {
 
 /** `commands`: letter -> function; `views`: letter after g -> function; `escape()` when nothing else took it. */
 export function startKeys(commands, views, escape) {
-  let afterG = 0;
+  let afterG = -Infinity;
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
     if (document.querySelector("dialog[open]")) {
@@ -50,7 +50,7 @@ export function startKeys(commands, views, escape) {
     if (event.key === "Escape") return escape();
     if (!single()) return;
     const wanted = event.timeStamp - afterG < 1200 ? views[event.key] : commands[event.key];
-    afterG = event.key === "g" ? event.timeStamp : 0;
+    afterG = event.key === "g" ? event.timeStamp : -Infinity;
     if (!wanted) return;
     event.preventDefault();
     wanted();

@@ -5,7 +5,7 @@ import { Problem } from "./api.js";
 
 const STAYS = 6000; // milliseconds
 
-/** Say something. `undo` is { label, act }; an error stays until it is closed. */
+/** Say something. `undo` is { label, act }; an error stays until it is closed. Gives a function that closes it. */
 export function say(text, { error = false, undo = null } = {}) {
   const shown = byId(error ? "alerts" : "notices");
   for (const old of [...shown.children]) old.remove(); // one at a time
@@ -27,6 +27,7 @@ export function say(text, { error = false, undo = null } = {}) {
   const stack = byId("messages");
   const home = dialog ?? document.body;
   if (stack.parentElement !== home) home.append(stack);
+  return close;
 }
 
 /** Words that only a screen reader needs. */
@@ -34,14 +35,10 @@ export function announce(text) {
   byId("announcer").textContent = text;
 }
 
-/** An error in words; what was given up on purpose is none. */
+/** An error in words; what was given up on purpose is none. Gives a function that closes it. */
 export function complain(error, doing = "") {
-  if (error?.name === "AbortError") return;
+  if (error?.name === "AbortError") return () => {};
   const words = error instanceof Problem ? error.message : `Something went wrong on this page: ${error?.message ?? error}`;
-  say(doing ? `${doing}: ${words}` : words, { error: true });
   if (!(error instanceof Problem)) console.error(error);
-}
-
-export function hideErrors() {
-  byId("alerts").replaceChildren();
+  return say(doing ? `${doing}: ${words}` : words, { error: true });
 }

@@ -30,12 +30,10 @@ export function startSearchBar() {
   const ask = () => {
     clearTimeout(timer);
     if (field.value === place.question.text && place.view === "search") return;
-    performance.mark("clip-asked");
     change({ text: field.value }, { replace: typing });
     typing = true;
   };
   field.addEventListener("input", () => {
-    performance.mark("clip-key");
     clearTimeout(timer);
     timer = setTimeout(ask, WAIT);
   });

@@ -112,10 +112,7 @@ function show(id) {
   sharp.classList.remove("ready");
   sharp.alt = "";
   soft.src = api.thumb(id, 320);
-  sharp.onload = () => {
-    sharp.classList.add("ready");
-    performance.mark("clip-large");
-  };
+  sharp.onload = () => sharp.classList.add("ready");
   sharp.onerror = () => id === shown && fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
   sharp.src = api.full(id);
   drawPosition();

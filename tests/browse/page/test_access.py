@@ -1,0 +1,247 @@
+"""For everybody: axe-core on every view, the keyboard alone, a telephone's width, dark and light, little motion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browse.page.site import Site
+
+SEVERE = {"serious", "critical"}
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core finds that is serious or worse, in words."""
+    response = Axe().run(page).response
+    assert len(response["passes"]) > 15  # it has looked
+    return [
+        f"{finding['id']} ({finding['impact']}): {node['target']} {node.get('failureSummary')}"
+        for finding in response["violations"]
+        if finding["impact"] in SEVERE
+        for node in finding["nodes"]
+    ]
+
+
+def _search(page: Page) -> None:
+    page.locator(".cell").nth(8).wait_for()
+
+
+def _chosen(page: Page) -> None:
+    page.locator(".cell").nth(1).click(modifiers=["ControlOrMeta"])
+    page.locator(".cell").nth(3).click(modifiers=["ControlOrMeta"])
+    page.locator("#actions").wait_for()
+
+
+def _filters(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Filters")).click()
+    page.locator("#filters .twist").first.click()
+    page.locator("#filters .tree .tree li").first.wait_for()
+
+
+def _viewer(page: Page) -> None:
+    page.locator(".cell").first.click()
+    page.locator(".alike button").first.wait_for()
+
+
+def _tagging(page: Page) -> None:
+    _chosen(page)
+    page.keyboard.press("t")
+    page.get_by_placeholder("Tag to add").wait_for()
+
+
+def _export(page: Page) -> None:
+    _chosen(page)
+    page.keyboard.press("e")
+    page.get_by_role("button", name="Save the file").wait_for()
+
+
+def _help(page: Page) -> None:
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keyboard").wait_for()
+
+
+def _nothing(page: Page) -> None:
+    page.locator("#search-blank h2").wait_for()
+
+
+def _map(page: Page) -> None:
+    page.locator(".legend .groups li").first.wait_for()
+
+
+def _duplicates(page: Page) -> None:
+    page.locator(".group").first.wait_for()
+
+
+def _library(page: Page) -> None:
+    page.locator(".bars li").first.wait_for()
+
+
+VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "all": ("", _search),
+    "found": ("?q=red&term=0.5:text:blue&term=-1:id:3&camera=Canon&since=2015", _search),
+    "chosen": ("?q=red", _chosen),
+    "filters": ("", _filters),
+    "picture": ("?q=red", _viewer),
+    "tagging": ("", _tagging),
+    "export": ("", _export),
+    "help": ("", _help),
+    "nothing": ("?since=1901&until=1902", _nothing),
+    "map": ("?view=map", _map),
+    "duplicates": ("?view=duplicates", _duplicates),
+    "library": ("?view=library", _library),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_serious(open_page: Callable[..., Page], view: str) -> None:
+    address, reach = VIEWS[view]
+    page = open_page(address, reduced_motion="reduce")
+    page.locator(".cell, .blank:visible, .group, .groups li, .bars li").first.wait_for()
+    reach(page)
+    page.wait_for_timeout(50)
+    found = {"light": findings(page)}
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(80)
+    found["dark"] = findings(page)
+    assert found == {"light": [], "dark": []}
+
+
+def test_axe_would_find_something(page: Page) -> None:
+    page.evaluate(
+        "() => { const picture = new Image(); const pale = document.createElement('p');"
+        " pale.textContent = 'hardly to be read'; pale.style.color = '#ddd'; pale.style.background = '#fff';"
+        " document.querySelector('main').append(picture, pale); }"
+    )
+    assert {finding.split(" ")[0] for finding in findings(page)} == {"image-alt", "color-contrast"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_telephone_is_wide_enough(open_page: Callable[..., Page], view: str) -> None:
+    address, reach = VIEWS[view]
+    page = open_page(address, width=360, height=740, has_touch=True, is_mobile=True)
+    page.locator(".cell, .blank:visible, .group, .groups li, .bars li").first.wait_for()
+    reach(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    beyond = page.evaluate(
+        "() => [...document.querySelectorAll('button, input, select, a, textarea')].filter((node) => {"
+        " const box = node.getBoundingClientRect();"
+        " if (!node.checkVisibility({ opacityProperty: true }) || !box.width) return false;"
+        " for (let above = node.parentElement; above; above = above.parentElement)"
+        "   if (/auto|scroll/.test(getComputedStyle(above).overflowX)) return false;"
+        " return box.right > 361 || box.left < -1; }).map((node) => node.outerHTML.slice(0, 120))"
+    )
+    assert [node for node in beyond if 'class="skip"' not in node] == []
+
+
+def test_with_the_keyboard_alone(open_page: Callable[..., Page]) -> None:
+    """Search, filter, choose, tag, open, go on, find alike, close: without a pointer, and the focus is never lost."""
+    page = open_page()
+    page.locator(".cell").first.wait_for()
+    press, text = page.keyboard.press, page.keyboard.type
+
+    def here() -> str:
+        return str(page.evaluate("() => document.activeElement.outerHTML.slice(0, 200)"))
+
+    press("/")
+    assert 'id="q"' in here()
+    text("red")
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^red"))
+    press("ArrowDown")
+    press("ArrowRight")
+    assert 'data-index="1"' in here()
+    press("x")
+    expect(page.locator("#actions")).to_contain_text("1 chosen")
+    press("t")
+    assert "Tag to add" in here()
+    text("favourite")
+    press("Enter")
+    expect(page.locator("#notices")).to_contain_text("1 picture tagged")
+    assert 'data-index="1"' in here()  # back where it came from
+    press("Escape")
+    press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.locator(".label")).to_have_text("favourite")
+    for _ in range(12):  # the focus stays inside
+        press("Tab")
+        assert page.evaluate(
+            "() => document.activeElement === document.body || !!document.activeElement.closest('#viewer')"
+        )
+    press("ArrowRight")
+    press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    assert 'data-index="2"' in here()
+    press("f")
+    assert page.evaluate("() => document.activeElement.closest('#filters') !== null")
+    press("Escape")
+    assert 'id="filter-button"' in here()
+    for letter, name in (("m", "Map"), ("d", "Duplicates"), ("l", "library.db"), ("p", "pictures")):
+        press("g")
+        press(letter)
+        expect(page.locator("section.view:visible h1")).to_contain_text(name)
+    press("?")
+    expect(page.get_by_role("heading", name="Keyboard")).to_be_visible()
+    press("Escape")
+    expect(page.locator("#sheet")).to_be_hidden()
+
+
+def test_the_focus_can_be_seen(page: Page) -> None:
+    page.keyboard.press("Tab")
+    seen = []
+    for _ in range(14):
+        seen.append(
+            page.evaluate(
+                "() => { const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);"
+                " const ring = getComputedStyle(document.activeElement.parentElement).boxShadow;"
+                " return (outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2) || ring !== 'none'; }"
+            )
+        )
+        page.keyboard.press("Tab")
+    assert all(seen)
+
+
+def test_single_letters_can_be_turned_off(page: Page) -> None:
+    page.keyboard.press("?")
+    page.get_by_label("Single letters are commands").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("f")
+    expect(page.locator("#filters")).to_be_hidden()
+
+
+def brightness(page: Page) -> float:
+    colour = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+
+def test_dark_and_light(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page(color_scheme="dark")
+    assert brightness(page) < 40
+    page.get_by_role("button", name="Dark or light").click()
+    assert brightness(page) > 220
+    page.reload()
+    assert brightness(page) > 220  # the choice is kept
+    page.get_by_role("button", name="Dark or light").click()
+    assert brightness(page) < 40
+    page.emulate_media(color_scheme="light")
+    assert brightness(page) > 220  # and the machine is followed again
+
+
+def test_little_motion_where_it_is_asked_for(open_page: Callable[..., Page]) -> None:
+    page = open_page(reduced_motion="reduce")
+    page.locator(".cell").first.wait_for()
+    assert page.locator(".cell img").first.evaluate("(image) => getComputedStyle(image).transitionDuration") in {
+        "0s",
+        "1e-05s",
+    }
+
+
+def test_what_happens_is_told(page: Page) -> None:
+    page.fill("#q", "red")
+    expect(page.locator("#announcer")).to_have_text(re.compile(r"^\d+ pictures, best first$"))
+    grid = page.get_by_role("grid")
+    expect(grid).to_have_attribute("aria-multiselectable", "true")
+    assert int(str(grid.get_attribute("aria-rowcount"))) >= page.get_by_role("row").count()
+    expect(page.get_by_role("row").first).to_have_attribute("aria-rowindex", "1")

@@ -1,0 +1,157 @@
+"""Duplicates, the map, the library and a run that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browse.page.conftest import Watch
+
+
+def test_duplicates_are_reviewed_and_decisions_remembered(open_page: Callable[..., Page]) -> None:
+    page = open_page("?view=duplicates")
+    groups = page.locator(".group")
+    expect(groups).to_have_count(3)
+    expect(page.locator(".view:visible .line")).to_contain_text("3 groups, 3 copies")
+    group = groups.filter(has_text="blue again.jpg")
+    expect(group).to_contain_text("keep")
+    expect(group).to_contain_text("exact copy")
+    group.get_by_role("button", name="Not duplicates").click()
+    expect(group).to_have_class("group decided")
+    page.reload()
+    expect(groups).to_have_count(2)  # remembered by the library
+    page.goto(page.url.split("?")[0])
+
+
+def test_a_decision_is_taken_back(open_page: Callable[..., Page]) -> None:
+    page = open_page("?view=duplicates")
+    group = page.locator(".group").filter(has_text="coffee again.png")
+    group.focus()
+    page.keyboard.press("d")
+    expect(group).to_contain_text("Not duplicates: ")
+    page.keyboard.press("u")
+    expect(group.locator(".member")).to_have_count(2)
+    page.reload()
+    expect(page.locator(".group").filter(has_text="coffee again.png")).to_have_count(1)
+
+
+def test_near_copies_and_choosing_them(open_page: Callable[..., Page]) -> None:
+    page = open_page("?view=duplicates&in=")
+    page.locator(".group").first.wait_for()
+    page.get_by_label("Nearly the same").check(force=True)
+    expect(page.get_by_text("nearly the same", exact=False).first).to_be_visible()
+    page.locator(".group.many").first.wait_for()
+    page.locator(".group").first.focus()
+    page.keyboard.press("j")
+    assert page.evaluate("() => [...document.querySelectorAll('.group')].indexOf(document.activeElement)") == 1
+    page.keyboard.press("x")
+    expect(page.locator("#actions")).to_be_visible()
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
+def points(page: Page) -> int:
+    """How many pixels of the canvas are not empty."""
+    return int(
+        page.evaluate(
+            "() => { const canvas = document.querySelector('canvas');"
+            " const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
+            " let number = 0; for (let at = 3; at < data.length; at += 4) number += data[at] > 0; return number; }"
+        )
+    )
+
+
+def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page], watch: Watch) -> None:
+    watch.expected = ["Canvas2D"]  # this test reads the canvas back
+    page = open_page("?view=map")
+    page.locator(".legend .groups li").first.wait_for()
+    expect(page.locator(".legend")).to_contain_text("305 pictures")
+    page.wait_for_timeout(400)  # thumbnails
+    drawn = points(page)
+    assert drawn > 500
+    page.locator("#map-words").fill("red, green, blue")
+    page.get_by_role("button", name="Name the groups").click()
+    groups = page.locator(".legend .groups li")
+    expect(groups.filter(has_text="red")).to_have_count(1)
+    assert groups.count() <= 3
+    canvas = page.locator("canvas")
+    canvas.focus()
+    for key in ("+", "+", "ArrowLeft"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    assert points(page) != drawn
+    page.keyboard.press("0")
+    groups.first.get_by_role("button").first.click()
+    canvas.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.reload()
+    expect(groups.filter(has_text="red")).to_have_count(1)  # the words are kept
+
+
+def test_a_point_under_the_pointer_is_shown_and_opened(open_page: Callable[..., Page]) -> None:
+    page = open_page("?view=map&tag=&format=png")
+    page.locator(".legend .groups li").first.wait_for()
+    page.wait_for_timeout(400)
+    canvas = page.locator("canvas")
+    box = canvas.bounding_box()
+    assert box is not None
+    spot = page.evaluate(
+        "() => { const canvas = document.querySelector('canvas');"
+        " const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
+        " const solid = []; for (let at = 3; at < data.length; at += 4) if (data[at] > 200) solid.push((at - 3) / 4);"
+        " const at = solid[Math.floor(solid.length / 2)]; return [at % canvas.width, Math.floor(at / canvas.width)]; }"
+    )
+    page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])
+    expect(page.locator(".preview:not(.stage *)")).to_be_visible()
+    page.mouse.click(box["x"] + spot[0], box["y"] + spot[1])
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_the_library_shows_what_it_holds_and_leads_to_it(open_page: Callable[..., Page]) -> None:
+    page = open_page("?view=library")
+    view = page.locator("section.view:visible")
+    expect(view.get_by_role("heading", level=1)).to_have_text("library.db")
+    expect(view.locator(".card").first).to_contain_text("305")
+    expect(view).to_contain_text("Up to date")
+    view.get_by_role("button", name="2017: ").click()
+    expect(page.locator(".chip").first).to_contain_text("from 2017")
+    page.locator(".cell").first.wait_for()
+
+
+def test_a_run_is_followed_live(open_page: Callable[..., Page]) -> None:
+    run: dict[str, Any] = {"live": True, "since": None, "done": 120, "total": 480, "pictures": 305, "vectors": 300}
+    page = open_page("?view=library")
+    change = page.evaluate("async () => (await (await fetch('/api/run')).json()).change")
+
+    def answer(route: Route) -> None:
+        route.fulfill(json={**run, "change": change})
+
+    page.route("**/api/run", answer)
+    page.reload()
+    expect(page.locator("#run-pill")).to_contain_text("25 %")
+    expect(page.locator("#run-live")).to_contain_text("120 of 480 files")
+    run.update(done=240)
+    expect(page.locator("#run-pill")).to_contain_text("50 %")
+    assert page.locator("#run-live progress").evaluate("(bar) => bar.position") == 0.5
+    run.update(live=False, pictures=665)
+    expect(page.locator("#notices")).to_contain_text("Indexing has ended: 665 pictures")
+    expect(page.locator("#run-pill")).to_be_hidden()
+
+
+def test_new_pictures_appear(page: Page) -> None:
+    """When the count of changes grows, as it does when a run writes, the pictures are asked for anew."""
+    change = page.evaluate("async () => (await (await fetch('/api/run')).json()).change")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/api/search") else None)
+    run = {"live": False, "since": None, "done": None, "total": None, "pictures": 306, "vectors": 306}
+    page.route("**/api/run", lambda route: route.fulfill(json={**run, "change": change + 1}))
+    page.wait_for_timeout(4600)
+    assert len(asked) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.commands import interchange, keeping
+from clipcli.commands import interchange, keeping, showing
 from clipcli.commands.checking import check
 from clipcli.commands.options import Format, FormatOption, LibraryOption, NullOption
 
@@ -131,6 +131,7 @@ def skipped(
         write_table(columns, [[one.reason, PathCell(path=one.path), one.detail] for one in found])
 
 
+app.command("show")(showing.show)
 app.command("check")(check)
 app.command("relocate")(keeping.relocate)
 app.command("forget")(keeping.forget)

@@ -74,7 +74,18 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 
 def test_records_are_those_the_commands_write() -> None:
-    from clipcli.commands import checking, duplicate_groups, export, judging, library, models, results, sorting, tags
+    from clipcli.commands import (
+        checking,
+        duplicate_groups,
+        export,
+        judging,
+        library,
+        models,
+        results,
+        showing,
+        sorting,
+        tags,
+    )
 
     written = {
         "search`, `similar": results.FIELDS,
@@ -87,6 +98,7 @@ def test_records_are_those_the_commands_write() -> None:
         "models list": models.LIST_FIELDS,
         "models verify": models.VERIFY_FIELDS,
         "library stats": library.STATS_FIELDS,
+        "library show": showing.SHOW_FIELDS,
         "library roots": library.ROOTS_FIELDS,
         "library skipped": library.SKIPPED_FIELDS,
         "library check": checking.CHECK_FIELDS,

@@ -165,10 +165,14 @@ def settle(model: Any, pixels: torch.Tensor) -> None:
 
 
 def _openclip_model(config: dict[str, Any], pixels: torch.Tensor) -> Any:
+    depth = config["vision_cfg"].pop("timm_depth", None)
     custom = config.get("custom_text")
     kind = open_clip.model.CustomTextCLIP if custom else open_clip.model.CLIP
     with _quiet():
-        model = enliven(kind(**{key: value for key, value in config.items() if key != "custom_text"}))
+        model = kind(**{key: value for key, value in config.items() if key != "custom_text"})
+        if depth is not None:
+            model.visual.trunk.blocks = model.visual.trunk.blocks[:depth]
+        enliven(model)
         settle(model, pixels)
     return model
 

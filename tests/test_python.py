@@ -20,7 +20,8 @@ import clipcli
 from clipcli import Library, Model
 from clipcli.app import app
 from clipcli.bundle.installed import install, set_default
-from clipcli.errors import ImageError, LibraryLockedError, NotFoundError
+from clipcli.errors import ImageError, LibraryLockedError, NotFoundError, UsageError
+from clipcli.library.filters import Filters
 from clipcli.library.run_lock import RunLock
 from tests.structure.source import ROOT
 from tests.tiny_bundle import make_tiny_bundle
@@ -55,7 +56,7 @@ def test_the_page_runs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr()
     assert said.err == ""
     assert said.out.startswith("4 embedded, 0 unchanged\n1. ")
-    assert "[('favourite', 2)] [['favourite']]\n" in said.out
+    assert "[('favourite', 2)] [['favourite']]\n4 pictures tagged by the model\n48 20" in said.out
     assert said.out.endswith("4 pictures\nno such file or folder: no-such-folder\n")
     assert names["like"][0].file == photos / "bike.jpg"
     assert len(names["library"].vectors()[0]) == 3  # one was forgotten
@@ -149,6 +150,24 @@ def test_tags(library: Library, photos: Path) -> None:
     with pytest.raises(TypeError, match="a list is wanted"):
         library.tags("bike.jpg")
     assert library.labels() == [("cat", 1)]
+
+
+def test_tags_by_the_model(library: Library, photos: Path) -> None:
+    library.tag([photos / "bike.jpg"], "red")
+    dry = library.classify(["red", "blue"], dry_run=True)
+    assert library.labels() == [("red", 1)]
+    assert library.classify(["red", "blue"]) == dry
+    assert sum(dry.values()) == 4
+    some = library.classify(["a", "b"], multi=True, threshold=-1.0, filters=Filters(where="path LIKE '%bike.jpg'"))
+    assert some == {"a": 1, "b": 1}
+    shown = library.show(photos / "bike.jpg")
+    assert shown.tags[0].label == "red"
+    assert {tag.label for tag in shown.tags} >= {"a", "b"}
+    assert library.show(shown.image_id) == shown
+    with pytest.raises(UsageError):
+        library.classify(["red"])
+    with pytest.raises(NotFoundError):
+        library.show(99)
 
 
 def test_looking_after_it(library: Library, photos: Path) -> None:

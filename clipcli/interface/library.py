@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import NotFoundError
 from clipcli.interface.model import AnyPath, Model, several
+from clipcli.interface.pictures import PicturesOfLibrary
 from clipcli.library.models import StoredModel, installed_folder, own_model, stored_models
 from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library as LibraryFile
@@ -44,7 +45,7 @@ class Match:
     image_id: int
 
 
-class Library:
+class Library(PicturesOfLibrary):
     """A library of pictures. `path` is its file; without one it is the one that `clip` would use here.
 
     The file is opened for each call, so an object may be kept, and used by several threads. Where there is no library
@@ -134,6 +135,52 @@ class Library:
             for hit in answer.hits
         ]
 
+    def classify(
+        self,
+        labels: Sequence[str],
+        *,
+        multi: bool = False,
+        threshold: float | None = None,
+        none_label: str | None = None,
+        templates: Sequence[str] | None = None,
+        filters: Filters | None = None,
+        model: Model | None = None,
+        dry_run: bool = False,
+    ) -> dict[str, int]:
+        """Tag the pictures as `clip classify --library` does; how many each label fits.
+
+        Raises UsageError where every picture would get every label, and what `search` raises.
+        """
+        from clipcli.bundle.templates import class_prototypes
+        from clipcli.evaluate.probabilities import label_probabilities
+        from clipcli.library.filters import chosen_ids
+        from clipcli.library.labelling import Rule, label_pictures
+
+        with LibraryFile.open(self.path, write=not dry_run) as library:
+            stored = self._stored(library, model)
+            encoder = (model or self._own(stored)).encoder
+            spec = encoder.spec
+            rule = Rule(
+                labels=tuple(several(labels)),
+                multi=multi,
+                threshold=threshold,
+                none_label=none_label,
+                independent=spec.logit_bias is not None,
+            )
+            result = label_pictures(
+                library,
+                stored,
+                class_prototypes(encoder, rule.labels, templates or spec.templates),
+                rule,
+                probabilities=lambda cosines: label_probabilities(
+                    cosines, logit_scale=spec.logit_scale, logit_bias=spec.logit_bias
+                ),
+                image_ids=chosen_ids(library, filters) if filters else None,
+                dry_run=dry_run,
+                on_progress=_say_nothing,
+            )
+        return {label: total.pictures for label, total in result.totals.items()}
+
     def vectors(self, *, model: Model | None = None) -> tuple[list[Path], NDArray[np.float32]]:
         """Every picture's file, and the vectors (N, D) in the same order; read-only, and perhaps larger than memory."""
         from clipcli.library.search import paths_of
@@ -187,55 +234,11 @@ class Library:
         with LibraryFile.open(self.path) as library:
             return backup_library(library, Path(target), on_progress=_say_nothing)
 
-    def tag(self, pictures: Sequence[AnyPath | int], label: str) -> int:
-        """Give pictures of the library (files or ids) a tag by hand; how many had it not.
-
-        Raises NotFoundError for one that is not in the library, UsageError for a label that is none.
-        """
-        from clipcli.library.tags import add_tags
-
-        with LibraryFile.open(self.path, write=True) as library:
-            return add_tags(library, self._ids(library, pictures), label)
-
-    def untag(self, pictures: Sequence[AnyPath | int], label: str) -> int:
-        """Take a tag off pictures, whoever gave it; how many had it."""
-        from clipcli.library.tags import remove_tags
-
-        with LibraryFile.open(self.path, write=True) as library:
-            return remove_tags(library, self._ids(library, pictures), label)
-
-    def labels(self) -> list[tuple[str, int]]:
-        """Every tag with the number of pictures that have it, the commonest first."""
-        from clipcli.library.tags import labels
-
-        with LibraryFile.open(self.path) as library:
-            return labels(library)
-
-    def tags(self, pictures: Sequence[AnyPath | int]) -> list[list[str]]:
-        """The tags of each picture, in the order of `pictures`."""
-        from clipcli.library.tags import tags_of
-
-        with LibraryFile.open(self.path) as library:
-            ids = self._ids(library, pictures)
-            found = tags_of(library, ids)
-        return [found[image_id] for image_id in ids]
-
     @contextmanager
     def _changing(self) -> Iterator[LibraryFile]:
         LibraryFile.open(self.path).close()  # before a lock file is made beside something that is no library
         with RunLock(self.path), LibraryFile.open(self.path, write=True) as library:
             yield library
-
-    def _ids(self, library: LibraryFile, pictures: Sequence[AnyPath | int]) -> list[int]:
-        from clipcli.library.pictures import image_at
-
-        found = []
-        for picture in several(pictures):
-            image_id = picture if isinstance(picture, int) else image_at(library, os.fsencode(picture))
-            if image_id is None:
-                raise NotFoundError(f"the library has no picture {picture}")
-            found.append(image_id)
-        return found
 
     def _stored(self, library: LibraryFile, model: Model | None) -> StoredModel:
         """The embeddings to compare with: of `model`, in its own precision where the library has that; else its own."""

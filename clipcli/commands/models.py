@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +9,15 @@ import typer
 
 from clipcli.commands.models_import import import_
 from clipcli.commands.models_pull import pull
+from clipcli.commands.models_show import NameArgument, cells_of, show, size
 from clipcli.commands.options import Device, DeviceOption, Format, FormatOption
 from clipcli.errors import ClipError, ModelError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from clipcli.bundle.installed import Installed
-    from clipcli.bundle.spec import ModelSpec
     from clipcli.render.tables import Cell
 
 app = typer.Typer(
@@ -31,68 +31,104 @@ LIST_FIELDS = (
     "name", "default", "shipped", "architecture", "image_size", "embedding_dim", "precisions", "default_precision",
     "licence", "bytes", "identity", "path", "path_b64", "problem",
 )  # fmt: skip
+KNOWN_FIELDS = (
+    "name", "installed", "repository", "comes_as", "architecture", "image_size", "parameters_millions", "bytes",
+    "licence", "licence_from", "zero_shot_imagenet", "zero_shot_from",
+)  # fmt: skip
 VERIFY_FIELDS = ("model", "check", "passed", "cosine", "floor", "detail", "path", "path_b64")
-
-NameArgument = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="A model by name, or a model folder.", show_default=False)
-]
 
 
 @app.command("list")
-def list_(format: FormatOption = None) -> None:
-    """List installed models, and the one that comes with clip.
+def list_(
+    known: Annotated[bool, typer.Option("--known", help="Only those that 'clip models pull' knows by name.")] = False,
+    format: FormatOption = None,
+) -> None:
+    """List installed models, the one that comes with clip, and those to be had by name.
 
-    The one marked with a star is used where no other is named.
+    The one marked with a star is used where no other is named. With a format, records are of what is installed, or
+    with --known of the catalogue, whose figures are published ones (zero_shot_from says where).
     """
     from clipcli.bundle.installed import list_models
     from clipcli.render.notes import say
     from clipcli.render.records import write_records
-    from clipcli.render.tables import Column, write_table
 
     models = list_models()
-    if not models:
-        say("no models are installed")
     if format not in (None, Format.table):
-        write_records(_for(format, [_listed(model) for model in models]), format=format, fields=LIST_FIELDS)
+        if known:
+            write_records(_catalogue(models), format=format, fields=KNOWN_FIELDS)
+        else:
+            write_records(cells_of(format, [_listed(model) for model in models]), format=format, fields=LIST_FIELDS)
         return
-    columns = [
-        Column(title=""),
-        Column(title="model"),
-        Column(title="architecture", wide=True),
-        Column(title="precisions"),
-    ]
-    columns += [Column(title="size", right=True), Column(title="licence", wide=True)]
-    rows: list[list[Cell]] = [["*" if model.default else "", model.name, *_cells(model)] for model in models]
-    if rows:
-        write_table(columns, rows)
+    if not known:
+        _write_installed(models)
+    _write_catalogue([record for record in _catalogue(models) if known or not record["installed"]], heading=not known)
     for model in models:
         if model.problem:
             say(f"{model.name} is damaged: {model.problem}")
 
 
-app.command()(pull)
-app.command("import")(import_)
-
-
-@app.command()
-def show(name: NameArgument = None, format: FormatOption = None) -> None:
-    """Show everything a model says about itself.
-
-    Without a name: the default model.
-    """
-    from clipcli.bundle.installed import find_model
-    from clipcli.bundle.spec import read_spec
-    from clipcli.render.records import write_records
+def _write_installed(models: Sequence[Installed]) -> None:
+    from clipcli.render.notes import say
     from clipcli.render.tables import Column, write_table
 
-    folder = find_model(name)
-    spec = read_spec(folder)
-    if format in (None, Format.table):
-        rows: list[list[Cell]] = [[fact, value] for fact, value in _facts(folder, spec)]
-        write_table([Column(title="about"), Column(title=spec.name, wide=True)], rows)
+    if not models:
+        say("no models are installed")
         return
-    fields = ("name", *(key for key in spec.to_dict() if key != "name"), "path", "path_b64")
-    write_records(_for(format, [{**spec.to_dict(), "path": os.fsencode(folder)}]), format=format, fields=fields)
+    columns = [Column(title=""), Column(title="model"), Column(title="architecture", wide=True)]
+    columns += [Column(title="precisions"), Column(title="size", right=True), Column(title="licence", wide=True)]
+    rows: list[list[Cell]] = [["*" if model.default else "", model.name, *_cells(model)] for model in models]
+    write_table(columns, rows)
+
+
+def _write_catalogue(records: Sequence[Mapping[str, Any]], *, heading: bool) -> None:
+    """The models to be had. Those of weights need the extra 'train', which the last column says."""
+    from clipcli.render.tables import Column, write_heading, write_table
+
+    if heading and records:
+        write_heading("to be had: clip models pull NAME")
+    columns = [Column(title="model"), Column(title="architecture", wide=True), Column(title="size", right=True)]
+    columns += [Column(title="licence"), Column(title="ImageNet", right=True), Column(title="")]
+    rows: list[list[Cell]] = [
+        [
+            record["name"],
+            record["architecture"],
+            f"about {size(record['bytes'])}",
+            record["licence"] or "see its card",
+            f"{record['zero_shot_imagenet']:g} %" if record["zero_shot_imagenet"] else "",
+            "needs train" if record["comes_as"] == "weights" else "",
+        ]
+        for record in records
+    ]
+    if rows:
+        write_table(columns, rows)
+
+
+def _catalogue(models: Sequence[Installed]) -> list[dict[str, Any]]:
+    from clipcli.bundle.hub.catalogue import known_models
+
+    installed = {model.spec.provenance.get("repository") for model in models if model.spec is not None}
+    return [
+        {
+            "name": known.name,
+            "installed": known.repository in installed,
+            "repository": known.repository,
+            "comes_as": known.comes_as,
+            "architecture": known.architecture,
+            "image_size": known.image_size,
+            "parameters_millions": known.parameters_millions,
+            "bytes": known.size_bytes,
+            "licence": known.licence,
+            "licence_from": known.licence_from,
+            "zero_shot_imagenet": known.zero_shot_imagenet,
+            "zero_shot_from": known.zero_shot_from,
+        }
+        for known in known_models()
+    ]
+
+
+app.command()(pull)
+app.command("import")(import_)
+app.command()(show)
 
 
 @app.command()
@@ -162,7 +198,7 @@ def rm(
         except ClipError:  # a damaged model can be removed as well, and `remove` knows what to say of a missing one
             identity = ""
         freed = remove(name)
-        say(f"removed {name} ({_size(freed)})")
+        say(f"removed {name} ({size(freed)})")
         if identity:
             _say_who_depends(identity)
 
@@ -182,17 +218,6 @@ def default(
     if reset or name is not None:
         set_default(name)
     write_text(f"{read_spec(find_model(None)).name}\n")
-
-
-def _for(format: Format, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lists and objects within a record are JSON in the one cell that CSV and TSV have for them."""
-    if format not in (Format.csv, Format.tsv):
-        return records
-    nested = (list, tuple, dict)
-    return [
-        {key: json.dumps(value) if isinstance(value, nested) else value for key, value in record.items()}
-        for record in records
-    ]
 
 
 def _listed(model: Installed) -> dict[str, Any]:
@@ -218,32 +243,7 @@ def _cells(model: Installed) -> list[Cell]:
     if model.spec is None:
         return ["damaged", "", "", ""]
     precisions = " ".join(variant.precision for variant in model.spec.variants)
-    return [model.spec.architecture, precisions, _size(model.size_bytes), model.spec.licence]
-
-
-def _facts(folder: Path, spec: ModelSpec) -> list[tuple[str, str]]:
-    preprocess = spec.preprocess
-    facts = [
-        ("folder", str(folder)),
-        ("identity", spec.identity),
-        ("architecture", f"{spec.architecture}, {spec.activation}"),
-        ("embedding", f"{spec.embedding_dim} numbers"),
-        ("pictures", f"{preprocess.image_size} pixels, {preprocess.resize}, {preprocess.interpolation}"),
-        ("texts", f"at most {spec.context_length} tokens, both markers counted"),
-        (
-            "logit scale",
-            f"{spec.logit_scale:.2f}" + ("" if spec.logit_bias is None else f", bias {spec.logit_bias:.2f}"),
-        ),
-        ("templates", " | ".join(spec.templates)),
-    ]
-    for variant in spec.variants:
-        chosen = " (default)" if variant.precision == spec.default_precision else ""
-        parity = ", ".join(f"{name} {value:g}" for name, value in (variant.parity or {}).items()) or "not measured"
-        facts.append((f"{variant.precision}{chosen}", f"{variant.image}, {variant.text}: {parity}"))
-    facts += [(name, str(value)) for name, value in spec.metrics.items()]
-    facts += [(name, str(value)) for name, value in spec.provenance.items()]
-    facts += [("licence", spec.licence), ("size", _size(sum(int(one["bytes"]) for one in spec.files.values())))]
-    return facts
+    return [model.spec.architecture, precisions, size(model.size_bytes), model.spec.licence]
 
 
 def _checked(
@@ -269,7 +269,3 @@ def _say_who_depends(identity: str) -> None:
         return
     if pictures:
         say(f"{path} has {counted(pictures, 'picture')} by this model; they can be searched again once it is installed")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"

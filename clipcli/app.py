@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -141,7 +140,7 @@ def report(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and NoSpaceError.is_meant_by(error):
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
         error = NoSpaceError(f"no space left on the disk{where}")
     if isinstance(error, ClipError):

@@ -21,6 +21,8 @@ Library code raises these; only `clipcli.app` turns one into a line on stderr an
 
 from __future__ import annotations
 
+import errno
+
 __all__ = [
     "ClipError",
     "DataError",
@@ -86,6 +88,11 @@ class NoSpaceError(ClipError):
     """Out of disk space."""
 
     exit_code = 7
+
+    @staticmethod
+    def is_meant_by(error: OSError) -> bool:
+        """Whether the system says so: a full disk, a quota, or a limit on the size of a file."""
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ModelError(ClipError):

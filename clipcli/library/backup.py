@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NotFoundError, UsageError
+from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError, NotFoundError, UsageError
 from clipcli.library.file_header import check_header, has_journal
 from clipcli.library.roots import ANCHOR_SETTING
-from clipcli.library.sqlite_errors import shown, translated
+from clipcli.library.sqlite_errors import is_no_room, shown, translated
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
 from clipcli.library.vectors import cache_path, caches_of
@@ -35,8 +35,8 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
     _refuse_to_replace(library, target)
     partial = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with translated(partial):
-            _copy(library, partial, on_progress)
+        with translated(target):
+            _copy(library, partial, target, on_progress)
             _note_anchor(library, partial)
             _check(partial)
         _sync(partial, os.O_RDWR)
@@ -88,16 +88,21 @@ def _refuse_to_replace(library: Library, target: Path) -> None:
         raise UsageError(f"{shown(target)} is there already and is no backup of this library")
 
 
-def _copy(library: Library, partial: Path, on_progress: Callable[[int, int], None]) -> None:
+def _copy(library: Library, partial: Path, target: Path, on_progress: Callable[[int, int], None]) -> None:
     # The read transaction holds the state of this moment; without it every commit of a writer would begin it anew.
     with library.read() as connection:
         connection.execute("SELECT 1 FROM settings").fetchone()
         with closing(sqlite3.connect(partial)) as copy:
-            connection.backup(
-                copy,
-                pages=_PAGES_AT_ONCE,
-                progress=lambda status, remaining, total: on_progress(total - remaining, total),  # noqa: ARG005
-            )
+            try:
+                connection.backup(
+                    copy,
+                    pages=_PAGES_AT_ONCE,
+                    progress=lambda status, remaining, total: on_progress(total - remaining, total),  # noqa: ARG005
+                )
+            except sqlite3.Error as error:
+                if is_no_room(error):  # not the library's disk
+                    raise NoSpaceError(f"no space left for {shown(target)}; no backup was made") from error
+                raise
 
 
 def _note_anchor(library: Library, partial: Path) -> None:

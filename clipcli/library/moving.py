@@ -13,7 +13,6 @@ from clipcli.errors import NoSpaceError
 
 __all__ = ["CannotMoveError", "check_movable", "clear_partial", "move_file", "sync_folder"]
 
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -136,6 +135,6 @@ def _digest(path: bytes) -> bytes:
 
 
 def _translated(error: OSError) -> Exception:
-    if error.errno in _OUT_OF_SPACE:
+    if NoSpaceError.is_meant_by(error):
         return NoSpaceError("no space left for the files to be moved; those moved before are whole")
     return CannotMoveError(f"cannot be moved ({error.strerror or error})")

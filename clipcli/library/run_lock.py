@@ -99,7 +99,7 @@ class RunLock:
             self._library.parent.mkdir(parents=True, exist_ok=True)
             return os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if NoSpaceError.is_meant_by(error):
                 raise NoSpaceError(f"no space left for the library {shown(self._library)}") from error
             raise LibraryLockedError(
                 f"the library {shown(self._library)} cannot be written here ({error.strerror})"

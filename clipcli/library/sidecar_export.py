@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +51,7 @@ def write_sidecars(
         except SidecarError as error:
             written.refused.append((path, str(error)))
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if NoSpaceError.is_meant_by(error):
                 raise NoSpaceError(f"no space left for {os.fsdecode(path)}; what was written before is whole") from None
             written.refused.append((path, f"it cannot be written ({error.strerror or error})"))
         else:

@@ -11,17 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError
+from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError
 from clipcli.library.file_header import check_header, check_version, has_journal
 from clipcli.library.location import anchor_of
 from clipcli.library.schema import APPLICATION_ID, READABLE_SINCE, migrate
-from clipcli.library.sqlite_errors import shown, translated
+from clipcli.library.sqlite_errors import is_no_file_beside, is_no_room, shown, translated
 
 __all__ = ["Library"]
 
 _BUSY_TIMEOUT_S = 5.0
 _PAGE_BYTES = 16384  # seven vectors of 512 numbers a page; with SQLite's 4096 a page holds one and is half empty
-_CANNOT_WRITE = frozenset((8, 14))  # READONLY, CANTOPEN
 
 
 class Library:
@@ -164,11 +163,17 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
         return connection
     except sqlite3.OperationalError as error:
         connection.close()
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _CANNOT_WRITE:
+        if not is_no_file_beside(error):
             raise
-    # Reading shares memory with writers through a file beside the library, which cannot be made in a read-only folder.
-    # Nobody can write there either, so the file may be read as it stands; but only if all of it is in the file.
+        no_room = is_no_room(error)
+    # Reading shares memory with writers through a file beside the library, which cannot be made in a read-only folder
+    # and on a full disk. Nobody can write there either, so the file may be read as it stands; but only if all of it is
+    # in the file.
     if has_journal(path):
+        if no_room:
+            raise NoSpaceError(
+                f"no space left beside the library {shown(path)}, which has changes there (-wal) that cannot be read"
+            )
         raise LibraryLockedError(
             f"the library {shown(path)} has changes beside it (-wal) that cannot be read in a read-only folder; "
             "open it once where it can be written"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import filecmp
 import os
 import shutil
@@ -16,7 +15,6 @@ from clipcli.errors import ClipError, NoSpaceError, UsageError
 
 __all__ = ["Placed", "copy_to", "link_to", "numbered"]
 
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -142,6 +140,6 @@ def _is_link_to(source: bytes, target: bytes) -> bool:
 
 
 def _unwritable(error: OSError, where: str) -> Exception:
-    if error.errno in _OUT_OF_SPACE:
+    if NoSpaceError.is_meant_by(error):
         return NoSpaceError(f"no space left in {where}; what was put there before is whole")
     return ClipError(f"{where} cannot be written: {error.strerror or error}")

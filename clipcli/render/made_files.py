@@ -55,9 +55,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         raise NotFoundError(f"no such folder: {path.parent}") from None
     except OSError as error:
-        import errno
-
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if NoSpaceError.is_meant_by(error):
             raise NoSpaceError(f"no space left for {path}") from error
         raise ClipError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

@@ -94,7 +94,7 @@ export function tagChosen() {
   openSheet(
     `Tag ${plural(ids.length, "picture")}`,
     el("div", {}, el("h3", { class: "soft" }, "Add"), tagInput("Tag to add", add)),
-    el("div", {}, el("h3", { class: "soft" }, "Take off"), tagInput("Tag to take off", remove)),
+    el("div", {}, el("h3", { class: "soft" }, "Take off"), tagInput("Tag to take off", remove, "minus")),
   );
 }
 

@@ -17,8 +17,8 @@ async function offer(list) {
 
 let number = 0;
 
-/** A form: `save(label)` is called with what was typed. */
-export function tagInput(label, save) {
+/** A form: `save(label)` is called with what was typed. `drawing` is on its button. */
+export function tagInput(label, save, drawing = "plus") {
   number += 1;
   const list = el("datalist", { id: `tags-${number}` });
   const field = el("input", { type: "text", "aria-label": label, placeholder: label, maxlength: "200", autocomplete: "off", list: list.id, onfocus: () => offer(list) });
@@ -28,6 +28,6 @@ export function tagInput(label, save) {
     if (!text) return;
     field.value = "";
     save(text);
-  } }, el("div", { class: "field" }, field), el("button", { type: "submit", class: "button", "aria-label": label }, icon("plus")), list);
+  } }, el("div", { class: "field" }, field), el("button", { type: "submit", class: "button", "aria-label": label }, icon(drawing)), list);
   return form;
 }

@@ -45,7 +45,7 @@ export function startViewer(given) {
   const stage = el("div", { class: "stage" }, frame, trouble, before, next);
   const side = el("div", { class: "side", role: "region", "aria-label": "Facts", tabindex: "0" });
   dialog.append(el("div", { class: "head" }, close, where, out, closer, fit, pick, info), stage, side);
-  parts = { dialog, where, pick, out, closer, fit, soft, sharp, before, next, trouble, stage, side, info, plain };
+  parts = { dialog, where, pick, out, closer, fit, frame, soft, sharp, before, next, trouble, stage, side, info, plain };
   zoom = new Zoom(stage, frame, zoomed);
   zoom.swept = step;
   dialog.addEventListener("cancel", (event) => {
@@ -109,6 +109,7 @@ function show(id) {
   facts = null;
   zoom.reset();
   trouble.hidden = true;
+  parts.frame.hidden = false;
   sharp.classList.remove("ready");
   sharp.alt = "";
   soft.src = api.thumb(id, 320);
@@ -143,11 +144,10 @@ async function learn(id, signal) {
 }
 
 function fail(title, text) {
-  const { trouble, sharp, soft } = parts;
-  sharp.classList.remove("ready");
-  soft.removeAttribute("src");
+  const { trouble } = parts;
   trouble.replaceChildren(icon("image"), el("h2", {}, title), el("p", {}, text));
   trouble.hidden = false;
+  parts.frame.hidden = true;
 }
 
 function drawPosition() {

@@ -23,6 +23,7 @@ from clipcli.bundle.stamps import file_facts
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
 from export.graph import image_graph, text_graph
+from export.graph_files import LARGEST, remove_graph, save_graph
 from export.halves import store_as_half
 from export.parity import Embeddings, compare, faults, onnx_embeddings, torch_embeddings
 from export.quantise import quantise
@@ -67,6 +68,9 @@ def export_bundle(
     """
     check_precisions(precisions, default_precision)
     model = _in_fp32(model)
+    precisions = _without_too_large(model, precisions, say or _unheard)
+    if not precisions:
+        raise ModelError(f"{name} is too large for int8, and nothing else was asked for")
     context_length = model.config.text.context_length
     tokenizer = _load_tokenizer(tokenizer_file, model, text_cleaning, pad_id)
     kept = stored(model.state_dict())
@@ -149,21 +153,36 @@ def _write_graphs(
     model: Clip, folder: Path, precisions: Sequence[str], preprocess: Preprocess, samples: Samples
 ) -> tuple[Variant, ...]:
     """Both towers in every precision asked for, not yet measured."""
-    image, text = image_graph(model, preprocess.image_size), text_graph(model, model.config.text.context_length)
-    variants = []
-    for precision in precisions:
-        variant = Variant(precision=precision, image=f"image.{precision}.onnx", text=f"text.{precision}.onnx")
-        if precision == "fp32":
-            towers = (image, text)
-        elif precision == "fp16":
-            towers = (store_as_half(image), store_as_half(text))
-        else:
-            towers = (quantise(image, _calibration(samples, preprocess)), quantise(text))
-        for graph, file in zip(towers, (variant.image, variant.text), strict=True):
-            onnx.checker.check_model(graph)
-            onnx.save(graph, str(folder / file))
-        variants.append(variant)
-    return tuple(variants)
+    variants = tuple(
+        Variant(precision=precision, image=f"image.{precision}.onnx", text=f"text.{precision}.onnx")
+        for precision in precisions
+    )
+    # fp32 last: a large graph gives its weights away when it is saved. One tower after the other saves memory.
+    in_order = sorted(variants, key=lambda variant: variant.precision == "fp32")
+    graph = image_graph(model, preprocess.image_size)
+    for variant in in_order:
+        calibration = _calibration(samples, preprocess) if variant.precision == "int8" else None
+        save_graph(_in_precision(graph, variant.precision, calibration), folder / variant.image)
+    graph = text_graph(model, model.config.text.context_length)
+    for variant in in_order:
+        save_graph(_in_precision(graph, variant.precision, None), folder / variant.text)
+    return variants
+
+
+def _in_precision(graph: onnx.ModelProto, precision: str, calibration: NDArray[np.float32] | None) -> onnx.ModelProto:
+    if precision == "fp32":
+        return graph
+    return store_as_half(graph) if precision == "fp16" else quantise(graph, calibration)
+
+
+def _without_too_large(model: Clip, precisions: Sequence[str], say: Say) -> list[str]:
+    """The quantiser cannot read a graph beyond the limit of protocol buffers."""
+    towers = (model.image_tower, model.text_tower)
+    largest = max(sum(4 * parameter.numel() for parameter in tower.parameters()) for tower in towers)
+    if largest <= LARGEST or "int8" not in precisions:
+        return list(precisions)
+    say(f"int8 is not made: a tower has {largest / 1e9:.1f} GB of weights, and the quantiser ends at 2")
+    return [precision for precision in precisions if precision != "int8"]
 
 
 def _calibration(samples: Samples, preprocess: Preprocess) -> NDArray[np.float32]:
@@ -186,8 +205,8 @@ def _measure(folder: Path, spec: ModelSpec, references: list[tuple[Samples, Embe
         if why:
             refused[variant.precision] = why
             say(f"{variant.precision} is refused: {why}")
-            (folder / variant.image).unlink()
-            (folder / variant.text).unlink()
+            remove_graph(folder / variant.image)
+            remove_graph(folder / variant.text)
         else:
             good.append(dataclasses.replace(variant, parity=figures[0]))
     if not good:

@@ -19,7 +19,7 @@ from clipcli.library.sqlite_errors import is_no_file_beside, is_no_room, shown, 
 
 __all__ = ["Library"]
 
-_BUSY_TIMEOUT_S = 5.0
+_BUSY_TIMEOUT_S = 4.0  # whoever is told that somebody else writes is told within five seconds
 _PAGE_BYTES = 16384  # seven vectors of 512 numbers a page; with SQLite's 4096 a page holds one and is half empty
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -221,7 +221,6 @@ def missed(names: Sequence[str], targets: dict[str, int], found: Sequence[Fault]
     ]
 
 
-@settings(max_examples=30)
 @given(names=st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=PICTURES, unique=True))
 def test_any_set_of_faults_is_found_and_mended(names: list[str], place: Place) -> None:
     targets = inject_all(place, names)

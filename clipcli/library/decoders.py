@@ -166,7 +166,7 @@ class DecoderProcess:
         was_fresh = self._files <= 1
         if limit_s is not None:
             self.close()
-            return DecoderGoneError(f"not read within {limit_s:,.0f} seconds", reason=TOO_SLOW, was_fresh=True)
+            return DecoderGoneError(f"not read within {limit_s:g} seconds", reason=TOO_SLOW, was_fresh=True)
         with contextlib.suppress(subprocess.TimeoutExpired):  # its end of the pipe is closed: it is about to be gone
             self._process.wait(timeout=_GOING_S)
         code = self._process.returncode
@@ -263,6 +263,7 @@ class Decoders:
             for decoder in self._all:
                 decoder.close()
             self._all.clear()
+            self._idle.clear()
 
     def _new(self) -> DecoderProcess:
         if self._closed:

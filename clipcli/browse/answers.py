@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,7 @@ NO_SPACE = (507, "no-space")
 
 _JSON_BYTES = 4 << 20
 _BODY_TIMEOUT_S = 60.0
+_LET_PASS_S = 3.0
 
 
 class Refusal(Exception):
@@ -99,23 +101,35 @@ def refusal_response(refusal: Refusal) -> Response:
 
 async def read_body(request: Request, limit: int) -> bytes:
     """The body, counted as it comes in. Raises Refusal for one that is too large or never ends."""
-    declared = request.headers.get("content-length")
-    if declared is not None and (not declared.isdigit() or int(declared[:20]) > limit):
-        raise Refusal(*TOO_LARGE, f"more than the {limit >> 20} MB that are taken")
+    declared = request.headers.get("content-length", "0")
+    size = int(declared[:20]) if declared.isdigit() else limit + 1
     parts: list[bytes] = []
-    size = 0
     try:
         async with asyncio.timeout(_BODY_TIMEOUT_S):
-            async for part in request.stream():
-                size += len(part)
-                if size > limit:
-                    raise Refusal(*TOO_LARGE, f"more than the {limit >> 20} MB that are taken")
-                parts.append(part)
+            if size <= limit:
+                size = 0
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        break
+                    parts.append(part)
+        if size > limit:
+            parts.clear()
+            await _let_pass(request)
+            raise Refusal(*TOO_LARGE, f"more than the {limit >> 20} MB that are taken")
     except TimeoutError:
         raise Refusal(*BAD, "what was sent did not come to an end") from None
     except ClientDisconnect:
         raise Refusal(*BAD, "the connection was closed") from None
     return b"".join(parts)
+
+
+async def _let_pass(request: Request) -> None:
+    """Take and forget what still comes, for a moment: a connection that is closed on the way shows no answer."""
+    with contextlib.suppress(TimeoutError, RuntimeError):
+        async with asyncio.timeout(_LET_PASS_S):
+            async for _ in request.stream():
+                pass
 
 
 async def read_json(request: Request) -> dict[str, Any]:

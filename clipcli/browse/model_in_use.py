@@ -1,6 +1,6 @@
 """The model that answers, loaded once, and what it has said lately.
 
-Shapes: D embedding.
+Shapes: D embedding, S image size.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.preprocess import to_pixels
+from clipcli.bundle.preprocess import normalise
 from clipcli.bundle.templates import class_prototypes
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
     from clipcli.bundle.encoder import Model
+    from clipcli.bundle.spec import Preprocess
     from clipcli.library.store import Library
 
 __all__ = ["Encoding", "ModelInUse", "OpenModel"]
@@ -57,8 +56,8 @@ class Encoding:
         return self._model.device if self._used else None
 
     @property
-    def image_size(self) -> int:
-        return self._model.spec.preprocess.image_size
+    def preprocess(self) -> Preprocess:
+        return self._model.spec.preprocess
 
     def text(self, text: str) -> Vector:
         with self._lock:
@@ -73,8 +72,9 @@ class Encoding:
                 self._texts.popitem(last=False)
         return vector
 
-    def picture(self, picture: Picture) -> Vector:
-        pixels = to_pixels(picture, self._model.spec.preprocess)
+    def picture(self, levels: NDArray[np.uint8]) -> Vector:
+        """Of a picture that has been resized and cropped, (S, S, 3)."""
+        pixels = normalise(levels, self.preprocess)
         vector = _unit(self._model.encode_images(pixels[None])[0])
         with self._lock:
             self._used.add("image")

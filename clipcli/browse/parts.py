@@ -12,6 +12,7 @@ from clipcli.browse.asked import Asked
 from clipcli.browse.jobs import Jobs
 from clipcli.browse.lanes import Lanes
 from clipcli.browse.library_access import LibraryAccess
+from clipcli.browse.makers import Makers
 from clipcli.browse.searching import Searches
 from clipcli.browse.state import State
 from clipcli.browse.thumbs import Thumbs
@@ -35,6 +36,7 @@ class Parts:
     searches: Searches
     state: State
     thumbs: Thumbs
+    makers: Makers
     jobs: Jobs = field(default_factory=Jobs)
     lanes: Lanes = field(default_factory=Lanes)
 
@@ -43,19 +45,22 @@ class Parts:
         """Raises what opening the library and its model does."""
         access = LibraryAccess(library)
         vectors = VectorsInUse(access, open_model)
-        uploads = Uploads(access, vectors)
+        makers = Makers()
+        uploads = Uploads(access, vectors, makers)
         return cls(
             access=access,
             vectors=vectors,
             uploads=uploads,
             searches=Searches(access, vectors, uploads),
             state=State(access, vectors),
-            thumbs=Thumbs(thumbs),
+            thumbs=Thumbs(thumbs, lambda path, size: makers.make(path, long_side=size).jpeg),
+            makers=makers,
         )
 
     def warm_up(self) -> None:
         """What the first visitor would otherwise wait for: counts, the order by date, the vectors, the text tower."""
         with contextlib.suppress(Refusal, ClipError):  # whoever asks will be told
+            self.makers.start()
             self.searches.search(Asked())
             self.state.state()
             self.vectors.current().encoding.text("a photo")
@@ -63,4 +68,5 @@ class Parts:
     def close(self) -> None:
         self.jobs.close()
         self.lanes.close()
+        self.makers.close()
         self.access.close()

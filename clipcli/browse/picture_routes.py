@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PictureRoutes"]
 
-_CHUNK_BYTES = 256 << 10
+_CHUNK_BYTES = 512 << 10
 _MOST_LABELS = 100
 _MOST_WORDS = 500
 _LONGEST_WORD = 100
@@ -69,21 +69,30 @@ class PictureRoutes:
         size = page_of(request.query_params, "size", 320, max(SIZES))
         if size not in SIZES:
             raise Refusal(*BAD, f"size is one of {', '.join(map(str, SIZES))}")
-        place = await self._questions.run(self._place, _id(request))
-        tag = f'"{place.digest[:32]}-{size}"'
-        headers = {"ETag": tag, "Cache-Control": "private, max-age=600"}
-        if tag in request.headers.get("if-none-match", ""):
+        number, given = _id(request), request.headers.get("if-none-match", "")
+
+        def looked_up() -> tuple[pictures.Place, bytes | None]:
+            place = self._place(number)
+            asked_again = _thumb_tag(place, size) in given
+            return place, b"" if asked_again else self._parts.thumbs.known(place.digest, size)
+
+        place, data = await self._questions.run(looked_up)
+        headers = {"ETag": _thumb_tag(place, size), "Cache-Control": "private, max-age=600"}
+        if headers["ETag"] in given:
             return Response(status_code=304, headers=headers)
-        try:
-            data = await self._parts.lanes.pictures.run(self._parts.thumbs.get, place.digest, place.path, size)
-        except ImageError as error:
-            raise Refusal(*(NOT_FOUND if error.reason == "missing" else NOT_A_PICTURE), str(error)) from error
+        if data is None:  # only what has to be made waits for other pictures
+            try:
+                data = await self._parts.lanes.pictures.run(self._parts.thumbs.get, place.digest, place.path, size)
+            except ImageError as error:
+                raise Refusal(*(NOT_FOUND if error.reason == "missing" else NOT_A_PICTURE), str(error)) from error
         return Response(data, headers=headers, media_type="image/jpeg")
 
     async def full(self, request: Request) -> Response:
         original = request.query_params.get("original") == "1"
         place = await self._questions.run(self._place, _id(request))
-        shown = await self._parts.lanes.pictures.run(lambda: pictures.viewable(place, original=original))
+        shown = await self._parts.lanes.pictures.run(
+            lambda: pictures.viewable(place, self._parts.makers, original=original)
+        )
         headers = {"Content-Length": str(shown.size), "Content-Disposition": "inline"}
         return StreamingResponse(self._streamed(shown), headers=headers, media_type=shown.media_type)
 
@@ -92,7 +101,7 @@ class PictureRoutes:
         left = shown.size
         try:
             while left > 0:
-                part = await self._parts.lanes.pictures.run(shown.file.read, min(_CHUNK_BYTES, left))
+                part = await self._questions.run(shown.file.read, min(_CHUNK_BYTES, left))
                 if not part:
                     return
                 left -= len(part)
@@ -221,6 +230,10 @@ async def _awaited(job: Job, wait_s: int) -> dict[str, Any]:
     while not job.finished.is_set() and loop.time() < until:
         await asyncio.sleep(0.05)
     return job.described()
+
+
+def _thumb_tag(place: pictures.Place, size: int) -> str:
+    return f'"{place.digest[:32]}-{size}"'
 
 
 def _id(request: Request) -> int:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
 from clipcli.browse.answers import NOT_A_PICTURE, NOT_FOUND, Refusal
 from clipcli.browse.columns import shown_name
-from clipcli.browse.thumbs import regular_file
 from clipcli.errors import ImageError
 from clipcli.library.roots import read_roots
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.tags import BY_HAND
-from clipcli.photos.decode import open_image
 from clipcli.photos.formats import HEAD_BYTES, identify
-from clipcli.photos.thumbnails import LONGEST_SIDE, encode, small_picture
+from clipcli.photos.thumbnails import LONGEST_SIDE
 from clipcli.render.text import printable
 
 if TYPE_CHECKING:
+    from clipcli.browse.makers import Makers
     from clipcli.browse.model_in_use import ModelInUse
     from clipcli.library.store import Library
 
@@ -31,8 +29,6 @@ _MOST_COPIES = 100
 # What browsers show as it is, and turn upright by themselves where it says so.
 _AS_IT_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _TURNED_BY_BROWSERS = frozenset(("JPEG",))
-
-_one_at_a_time = threading.Lock()  # whole pictures take up to a gigabyte while they are converted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,15 +123,16 @@ def describe(library: Library, image_id: int, using: ModelInUse | None) -> dict[
     }
 
 
-def viewable(place: Place, *, original: bool) -> Viewable:
+def viewable(place: Place, makers: Makers, *, original: bool) -> Viewable:
     """The picture for the browser: its own bytes where those can be shown, else a JPEG, upright.
 
     Without `original` a converted one has at most 4,096 pixels on its longer side. Raises Refusal.
     """
     try:
-        regular_file(place.path)
+        if not os.path.isfile(place.path):  # a pipe in its place would be waited for without end
+            raise Refusal(*NOT_FOUND, "the file is not there")
         file = open(place.path, "rb")  # noqa: SIM115 - it is handed on
-    except (OSError, ImageError) as error:
+    except OSError as error:
         raise Refusal(*NOT_FOUND, "the file is not there") from error
     try:
         # By content and by nothing else: what lies there now may be another file than the one that was indexed.
@@ -148,24 +145,12 @@ def viewable(place: Place, *, original: bool) -> Viewable:
         file.close()
         raise
     file.close()
-    return _converted(place, original=original)
-
-
-def _converted(place: Place, *, original: bool) -> Viewable:
-    """On disk rather than in memory, for as long as the browser takes to fetch it."""
-    path = os.fsdecode(place.path)
     try:
-        if original:
-            with _one_at_a_time:
-                data = encode(open_image(path), encoding="jpeg", quality=90)
-        else:
-            data = encode(small_picture(path, long_side=LONGEST_SIDE), encoding="jpeg", quality=90)
+        made = makers.make(place.path, long_side=None if original else LONGEST_SIDE, quality=90)
     except ImageError as error:
         status = NOT_FOUND if error.reason == "missing" else NOT_A_PICTURE
         raise Refusal(*status, str(error)) from error
-    except (OSError, ValueError, MemoryError) as error:  # JPEG ends at 65,535 pixels a side
-        raise Refusal(*NOT_A_PICTURE, "the whole of this picture is too large to be shown") from error
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - it is handed on
-    file.write(data)
-    file.seek(0)
-    return Viewable(file=file, size=len(data), media_type="image/jpeg")
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 - on disk, not in memory, for as long as it takes to be fetched
+    kept.write(made.jpeg)
+    kept.seek(0)
+    return Viewable(file=kept, size=len(made.jpeg), media_type="image/jpeg")

@@ -8,13 +8,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from clipcli.errors import ImageError
-from clipcli.photos.thumbnails import thumbnail
-
-__all__ = ["SIZES", "Thumbs", "regular_file"]
+__all__ = ["SIZES", "Thumbs"]
 
 SIZES = (160, 320, 640, 1280)
 _CACHE_BYTES = 2 << 30
@@ -24,29 +21,32 @@ _CHECKED_EVERY_BYTES = 64 << 20
 _TOUCHED_AFTER_S = 24 * 3600.0
 _PARTIAL = ".part"
 
+Make = Callable[[bytes, int], bytes]  # a file's path and a longer side -> a JPEG; raises ImageError
+
 
 class Thumbs:
     """`limit` is how many bytes the folder may hold; a file is known by digest and size alone, never by a path."""
 
-    def __init__(self, folder: Path, *, limit: int = _CACHE_BYTES) -> None:
+    def __init__(self, folder: Path, make: Make, *, limit: int = _CACHE_BYTES) -> None:
         self._folder = folder
+        self._make = make
         self._limit = limit
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._since_check = _CHECKED_EVERY_BYTES  # so that the first one written looks
 
+    def known(self, digest: str, size: int) -> bytes | None:
+        """What the cache has."""
+        return self._read(f"{digest}-{size}")
+
     def get(self, digest: str, path: bytes, size: int) -> bytes:
         """A JPEG whose longer side is at most `size`, from the cache or from the file at `path`. Raises ImageError."""
         name = f"{digest}-{size}"
-        known = self._read(name)
-        if known is not None:
-            return known
         with self._only_one(name):
             known = self._read(name)  # somebody else has made it meanwhile
             if known is not None:
                 return known
-            regular_file(path)
-            made = thumbnail(os.fsdecode(path), long_side=size, encoding="jpeg", quality=82)
+            made = self._make(path, size)
             self._keep(name, made)
         return made
 
@@ -123,14 +123,3 @@ class Thumbs:
             finally:
                 with self._lock:
                     self._making.pop(name, None)
-
-
-def regular_file(path: bytes) -> os.stat_result:
-    """The file's status. Raises ImageError for what is no file: a pipe in its place would be waited for without end."""
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise ImageError("the file is not there", reason="missing") from error
-    if not os.path.isfile(path):
-        raise ImageError("this is no file any more", reason="missing")
-    return status

@@ -6,8 +6,9 @@ Shapes: D embedding.
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import secrets
+import tempfile
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -18,23 +19,18 @@ from numpy.typing import NDArray
 
 from clipcli.browse.answers import GONE, NOT_A_PICTURE, Refusal
 from clipcli.errors import ImageError
-from clipcli.photos.decode import decode
-from clipcli.photos.thumbnails import encode
 
 if TYPE_CHECKING:
     from clipcli.browse.library_access import LibraryAccess
+    from clipcli.browse.makers import Makers
     from clipcli.browse.vectors_in_use import VectorsInUse
 
 __all__ = ["UPLOAD_BYTES", "Upload", "Uploads"]
 
 UPLOAD_BYTES = 64 << 20
-_MAX_MEGAPIXELS = 150.0
 _KEPT = 64
 _THUMB = 320
 _MOST_COPIES = 1000
-
-# A dropped file may be large once decoded: one after the other, whatever else goes on.
-_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,30 +49,32 @@ class Upload:
 class Uploads:
     """The last few, by token."""
 
-    def __init__(self, access: LibraryAccess, vectors: VectorsInUse) -> None:
+    def __init__(self, access: LibraryAccess, vectors: VectorsInUse, makers: Makers) -> None:
         self._access = access
         self._vectors = vectors
+        self._makers = makers
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Upload] = OrderedDict()
 
     def take(self, data: bytes) -> Upload:
         """Decode within limits, encode, keep. Raises Refusal for what is no picture."""
         encoding = self._vectors.current().encoding
-        with _one_at_a_time:
+        with tempfile.TemporaryDirectory(prefix="clip-dropped-") as folder:  # nobody else's to read
+            path = os.path.join(os.fsencode(folder), b"picture")
+            with open(path, "wb") as file:
+                file.write(data)
             try:
-                hint = max(encoding.image_size, _THUMB)
-                picture, facts = decode(io.BytesIO(data), max_megapixels=_MAX_MEGAPIXELS, hint=hint)
+                made = self._makers.make(path, long_side=_THUMB, preprocess=encoding.preprocess)
             except ImageError as error:
                 raise Refusal(*NOT_A_PICTURE, str(error)) from error
-            vector = encoding.picture(picture)
-            picture.thumbnail((_THUMB, _THUMB))
+        assert made.levels is not None
         upload = Upload(
             token=secrets.token_urlsafe(12),
-            vector=vector,
-            thumb=encode(picture, encoding="jpeg"),
-            width=facts.width,
-            height=facts.height,
-            format=facts.format,
+            vector=encoding.picture(made.levels),
+            thumb=made.jpeg,
+            width=made.width,
+            height=made.height,
+            format=made.format,
             same_as=self._copies(hashlib.sha256(data).hexdigest()),
         )
         with self._lock:

@@ -28,7 +28,8 @@ const view = (name) => document.querySelector(`section.view[data-view="${name}"]
 let state = null;
 let back = null; // how far to scroll when the pictures are there
 let seen = 0; // the library's count of changes that the page shows
-let own = false; // the next change is this page's own
+let own = false; // a change of this page's own is under way
+let learned = 0; // when the state of the library was last asked for
 let trouble = () => {}; // takes away what was said of a search that failed
 let sizeStep = 2;
 
@@ -140,6 +141,7 @@ function routed(now, before, way) {
     if (now.view === "library") toggleFilters(false);
   }
   document.title = [now.question.text || (now.view === "search" ? "" : TITLES[now.view]), "clip"].filter(Boolean).join(" · ");
+  if (turned && way === "go") scrollTo(0, 0);
   drawSearchBar();
   drawFilters();
   if (way === "back" || way === "start") back = now.picture === null && before.picture !== null && way === "back" ? null : rememberedY();
@@ -152,7 +154,6 @@ function routed(now, before, way) {
       results.ask(now.question);
     } else if (back !== null && before.picture === null) restore();
   } else {
-    if (turned && way === "go") scrollTo(0, 0);
     if (now.view === "map") drawMap(state);
     else if (now.view === "duplicates") drawDuplicates();
     else drawLibrary();
@@ -178,6 +179,7 @@ function closed(id) {
 // the state of the library
 
 async function learn() {
+  learned = performance.now();
   try {
     state = await api.state();
     seen = state.change;
@@ -190,28 +192,33 @@ async function learn() {
   }
 }
 
+let silent = 0; // how often in a row there was no answer
+let lost = () => {};
+
 async function watch() {
   let wait = 4000;
   try {
     if (!document.hidden) {
       const now = await api.run();
+      lost();
+      silent = 0;
       tellRun(now);
       if (now.live) wait = 1000;
-      if (state && now.change !== seen) await changed(now);
+      // A run changes the library every moment; nobody can look at that.
+      if (!own && now.change !== seen && (!now.live || performance.now() - learned > 10000)) await changed(now);
     }
-  } catch {
-    wait = 8000; // said when something is asked for
+  } catch (error) {
+    silent += 1;
+    if (silent === 2) lost = complain(error);
   }
   setTimeout(watch, wait);
 }
 
 async function changed({ change: number }) {
-  const silent = own;
-  own = false;
   const before = state?.library.pictures;
   await learn();
   seen = number;
-  if (silent || !results.items) return;
+  if (!results.items) return;
   results.change = number;
   const more = (state?.library.pictures ?? 0) - (before ?? 0);
   if (place.view !== "search" || place.picture !== null) return (asked = null);
@@ -230,7 +237,7 @@ function startViews() {
       event.preventDefault();
       if (link.classList.contains("brand")) go({ view: "search", question: empty(), picture: null });
       else go({ view: link.dataset.view, picture: null });
-      scrollTo(0, 0);
+      scrollTo(0, 0); // also where one is there already
     });
   }
   addEventListener("scroll", () => document.body.classList.toggle("scrolled", scrollY > 4), { passive: true });
@@ -300,7 +307,7 @@ byId("q").addEventListener("keydown", (event) => {
 document.addEventListener("clip-tags", () => {
   own = true;
   refreshFacts();
-  learn();
+  learn().finally(() => (own = false));
 });
 onRoute(routed);
 routed(place, place, "start");

@@ -39,12 +39,14 @@ export class Grid {
 
   /** Show other pictures. `grow`: the first ones are the same, more have come. */
   show(items, { grow = false } = {}) {
+    const held = !grow && this.root.contains(document.activeElement);
     this.items = items;
     if (!grow) {
       this.current = 0;
       this.clear();
     }
     this.arrange();
+    if (held) this.root.querySelector(".cell")?.focus({ preventScroll: true });
   }
 
   clear() {

@@ -71,7 +71,10 @@ export function drawMap(known) {
   drawMethods();
   const wanted = JSON.stringify([method, filtersOf(place.question)]);
   if (wanted !== key) ask(wanted);
-  else redraw();
+  else {
+    if (map && !map.names.size) label(); // the tags have become known
+    redraw();
+  }
 }
 
 function drawMethods() {

@@ -5,7 +5,7 @@ import { Problem } from "./api.js";
 
 const STAYS = 6000; // milliseconds
 
-/** Say something. `undo` is { label, act }; an error stays until it is closed. Gives a function that closes it. */
+/** Say something. `undo` is a button on it, { label, act }; an error stays until it is closed. Gives a function that closes it. */
 export function say(text, { error = false, undo = null } = {}) {
   const shown = byId(error ? "alerts" : "notices");
   for (const old of [...shown.children]) old.remove(); // one at a time

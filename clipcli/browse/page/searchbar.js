@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, el, icon, iconButton, name } from "./dom.js";
-import { complain } from "./notices.js";
+import { complain, say } from "./notices.js";
 import { asTerm, empty, filterCount } from "./question.js";
 import { go, place } from "./route.js";
 
@@ -78,15 +78,16 @@ export function drawSearchBar() {
 
 /** A picture of the person's own, as a term. It is uploaded, turned into a vector, and not kept. */
 async function searchByFile(file) {
-  document.body.classList.add("uploading");
+  const looked = say("Looking at your picture…");
   try {
-    const { upload } = await api.upload(file);
+    const { upload, same_as: same } = await api.upload(file);
+    looked();
+    if (same.length) say("This very picture is in the library.", { undo: { label: "Open", act: () => go({ picture: same[0] }) } });
     const terms = place.question.terms.filter((term) => term.upload === undefined);
     go({ question: { ...place.question, terms: [...terms, { weight: 1, upload }] }, view: "search", picture: null });
   } catch (error) {
+    looked();
     complain(error, "This cannot be searched with");
-  } finally {
-    document.body.classList.remove("uploading");
   }
 }
 

@@ -7,6 +7,7 @@ Shapes: P probes, D embedding, H W pixels, L tokens.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["COSINE_FLOORS", "Probe", "read_probe", "smallest_cosine", "tower_cos
 
 # The smallest cosine to the model a variant was made from; below it the variant is refused.
 COSINE_FLOORS = {"fp32": 0.99999, "fp16": 0.9999, "int8": 0.98}
+
+_MOST_PROBES = 256
+_LONGEST_TEXT = 1000  # signs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +74,7 @@ def write_probe(folder: Path, probe: Probe) -> None:
 def read_probe(folder: Path, spec: ModelSpec) -> Probe:
     """Raises ModelError where the file is missing or damaged. It is data: nothing in it is ever executed."""
     try:
+        _check_claims(folder / PROBE_FILE, spec)
         with np.load(folder / PROBE_FILE, allow_pickle=False) as arrays:
             probe = Probe(
                 images=arrays["images"],
@@ -82,6 +87,22 @@ def read_probe(folder: Path, spec: ModelSpec) -> Probe:
         raise ModelError(f"model {spec.name} is damaged: {PROBE_FILE} cannot be read ({folder})") from error
     probe.check(spec)
     return probe
+
+
+def _check_claims(path: Path, spec: ModelSpec) -> None:
+    """Raise ValueError where arrays say they are larger than they are, or than those of any probe of this model."""
+    pixels, tokens = 3 * spec.preprocess.image_size**2, 8 * spec.context_length
+    most = _MOST_PROBES * (pixels + tokens + 8 * spec.embedding_dim + 4 * _LONGEST_TEXT)
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > most:
+            raise ValueError("larger than any probe")
+        for member in archive.infolist():
+            with archive.open(member) as content:
+                version = np.lib.format.read_magic(content)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, kind = read(content)
+                if math.prod(shape) * kind.itemsize > member.file_size:
+                    raise ValueError("claims more than it holds")
 
 
 def smallest_cosine(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:

@@ -60,7 +60,7 @@ def prepared(image: Image.Image, *, down: bool, squash: bool = False) -> np.ndar
 
 
 def numbers(folder: Path, kind: Any, *, joined: bool = False) -> np.ndarray:
-    """By the tokenizers library alone, padded and cut by itself; `joined` as OpenCLIP and Immich do with white space."""
+    """By the tokenizers library alone, padded and cut by itself; `joined` as OpenCLIP does with white space."""
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     end = backend.token_to_id("<|endoftext|>")
     backend.enable_padding(length=CONTEXT, pad_token="<|endoftext|>", pad_id=end)

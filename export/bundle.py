@@ -49,6 +49,7 @@ def export_bundle(
     tokenizer_file: Path,
     text_cleaning: str = "none",
     pad_id: int = 0,
+    exact_weights: bool = False,
     preprocess: Preprocess,
     samples: Samples,
     precisions: Sequence[str] = PRECISIONS,
@@ -64,6 +65,7 @@ def export_bundle(
     Every variant is run through ONNX Runtime on `samples` and on the made inputs of the probe, and compared with torch;
     one that is too far off is not written: `say` is told why, and `provenance` keeps it. The first pictures of
     `samples` calibrate int8. `default_precision` None is the most exact one written.
+    `exact_weights` keeps the weights for further training at full precision.
     Raises ModelError where no variant is good enough, or where the tokenizer does not belong to the towers.
     """
     check_precisions(precisions, default_precision)
@@ -73,7 +75,7 @@ def export_bundle(
         raise ModelError(f"{name} is too large for int8, and nothing else was asked for")
     context_length = model.config.text.context_length
     tokenizer = _load_tokenizer(tokenizer_file, model, text_cleaning, pad_id)
-    kept = stored(model.state_dict())
+    kept = stored(model.state_dict(), exact=exact_weights)
     probe_samples = made_samples(preprocess)
     with building(folder) as partial:
         shutil.copyfile(tokenizer_file, partial / TOKENIZER_FILE)

@@ -75,6 +75,7 @@ def export_source(
             tokenizer_file=opened.tokenizer_file,
             text_cleaning=opened.text_cleaning,
             pad_id=opened.pad_id,
+            exact_weights=opened.exact_weights,
             preprocess=opened.preprocess,
             samples=samples,
             precisions=precisions,

@@ -63,6 +63,7 @@ def import_model(
             tokenizer_file=tokenizer_file,
             text_cleaning=found.text_cleaning,
             pad_id=found.pad_id,
+            exact_weights=True,
             preprocess=found.preprocess,
             samples=samples,
             precisions=precisions,

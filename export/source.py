@@ -15,6 +15,7 @@ from clipcli.bundle.spec import (
     read_spec,
 )
 from clipcli.errors import ModelError, NotFoundError
+from export.weights import has_full_matrices
 from trainer.checkpoints import fill, load_run, load_weights
 from trainer.config import ArchConfig
 from trainer.options import TrainOptions
@@ -34,6 +35,7 @@ class Source:
     tokenizer_file: Path
     text_cleaning: str = "none"
     pad_id: int = 0
+    exact_weights: bool = False
     preprocess: Preprocess
     templates: tuple[str, ...]
     licence: str = "unknown"
@@ -89,6 +91,7 @@ def _bundle(folder: Path) -> Source:
         tokenizer_file=folder / TOKENIZER_FILE,
         text_cleaning=spec.text_cleaning,
         pad_id=spec.pad_id,
+        exact_weights=has_full_matrices(folder / WEIGHTS_FILE),
         preprocess=spec.preprocess,
         templates=spec.templates,
         licence=spec.licence,

@@ -6,28 +6,32 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from clipcli.bundle.identity import use_facts
 from clipcli.bundle.spec import WEIGHTS_FILE, Preprocess
+from clipcli.errors import ModelError
 
-__all__ = ["identity", "stored", "write_weights"]
+__all__ = ["has_full_matrices", "identity", "stored", "write_weights"]
 
 
-def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stored(state: Mapping[str, Tensor], *, exact: bool = False) -> dict[str, Tensor]:
     """The tensors as `weights.safetensors` keeps them, sorted by name.
 
     Matrices and filters become fp16. What is small stays as it is: gains, biases, running statistics (a variance of
-    1e-9 would become 0) and the logit scale; and so does a matrix that fp16 cannot hold.
+    1e-9 would become 0) and the logit scale; and so does a matrix that fp16 cannot hold. `exact` keeps every matrix
+    that would lose a digit: other people's models go out again as they came in.
     """
     kept = {}
     for name in sorted(state):
         tensor = state[name].detach().cpu()
         if tensor.ndim >= 2 and tensor.is_floating_point():
             half = tensor.half()
-            tensor = half if bool(half.isfinite().all()) else tensor.float()
+            fits = torch.equal(half.float(), tensor.float()) if exact else bool(half.isfinite().all())
+            tensor = half if fits else tensor.float()
         elif tensor.is_floating_point():
             tensor = tensor.float()
         kept[name] = tensor.contiguous().clone()
@@ -37,6 +41,16 @@ def stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def write_weights(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     # Not `save_file`, which makes a file that only its owner may read.
     (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(dict(tensors), metadata={"format": "pt"}))
+
+
+def has_full_matrices(path: Path) -> bool:
+    """Whether a bundle's weights were kept exactly, and are to be again. Raises ModelError."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            pieces = [file.get_slice(name) for name in file.keys()]  # noqa: SIM118 (it is no mapping)
+            return any(piece.get_dtype() == "F32" and len(piece.get_shape()) >= 2 for piece in pieces)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"the weights in {path} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def identity(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipcli.commands.models_convert import convert
 from clipcli.commands.models_import import import_
 from clipcli.commands.models_pull import pull
 from clipcli.commands.models_show import NameArgument, cells_of, show, size
@@ -128,6 +129,7 @@ def _catalogue(models: Sequence[Installed]) -> list[dict[str, Any]]:
 
 app.command()(pull)
 app.command("import")(import_)
+app.command()(convert)
 app.command()(show)
 
 

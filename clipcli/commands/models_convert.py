@@ -1,0 +1,44 @@
+"""`clip models convert`: a model with its weights into a folder that another library loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clipcli.errors import MissingExtraError
+
+
+def convert(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model by name, or a model folder.", show_default=False)
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="open-clip|transformers", help="Who is to load it.", show_default=False)
+    ],
+) -> None:
+    """Write a model the way open_clip or transformers loads it, with the same embeddings.
+
+    What the other library cannot express is refused. Needs the extra 'train', and a model that carries its weights.
+
+    \b
+      clip models convert birds --to open-clip birds-open-clip
+      clip models convert birds --to transformers birds-hf
+    """
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in ("torch", "safetensors")):
+        raise MissingExtraError("train", "clip models convert")
+    from clipcli.bundle.installed import find_model
+    from clipcli.render.notes import say
+    from export.converting import convert_model
+
+    written = convert_model(find_model(name), folder.expanduser(), to=to)
+    load = (
+        f"open_clip.create_model_and_transforms('local-dir:{written}')"
+        if to == "open-clip"
+        else f"transformers.AutoModel.from_pretrained('{written}')"
+    )
+    say(f"written to {written}: {load}")

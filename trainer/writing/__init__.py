@@ -1,0 +1,1 @@
+"""Our towers written the way other projects read them."""

@@ -18,7 +18,13 @@ export function startActions(given, search) {
   selection.listen(draw);
 }
 
-const act = (drawing, words, onclick) => el("button", { type: "button", class: "quiet", title: words, "aria-label": words, onclick }, icon(drawing), el("span", {}, words));
+const act = (drawing, words, onclick) =>
+  el(
+    "button",
+    { type: "button", class: "quiet", title: words, "aria-label": words, onclick },
+    icon(drawing),
+    el("span", {}, words),
+  );
 
 function draw() {
   const bar = byId("actions");
@@ -83,8 +89,13 @@ export function tagChosen() {
     changed({ add: [label] }, ({ added }) => {
       closeSheet();
       // Taking back is safe only where none of them had the tag before.
-      const undo = added === ids.length ? { label: "Undo", act: () => changed({ remove: [label] }, () => say(`“${label}” is taken off again.`)) } : null;
-      say(added ? `${plural(added, "picture")} tagged “${label}”.` : `All of them have the tag “${label}” already.`, { undo });
+      const undo =
+        added === ids.length
+          ? { label: "Undo", act: () => changed({ remove: [label] }, () => say(`“${label}” is taken off again.`)) }
+          : null;
+      say(added ? `${plural(added, "picture")} tagged “${label}”.` : `All of them have the tag “${label}” already.`, {
+        undo,
+      });
     });
   const remove = (label) =>
     changed({ remove: [label] }, ({ removed }) => {
@@ -129,8 +140,19 @@ export function exportChosen() {
     el(
       "form",
       { onsubmit: save },
-      FORMATS.map(([value, words, what], index) => el("label", { class: "option" }, el("input", { type: "radio", name: "format", value, checked: index === 0 }), el("span", { class: "what" }, el("strong", {}, words), el("span", { class: "soft" }, `  ${what}`)))),
-      el("div", { class: "buttons" }, el("button", { type: "submit", class: "button main" }, icon("save"), "Save the file")),
+      FORMATS.map(([value, words, what], index) =>
+        el(
+          "label",
+          { class: "option" },
+          el("input", { type: "radio", name: "format", value, checked: index === 0 }),
+          el("span", { class: "what" }, el("strong", {}, words), el("span", { class: "soft" }, `  ${what}`)),
+        ),
+      ),
+      el(
+        "div",
+        { class: "buttons" },
+        el("button", { type: "submit", class: "button main" }, icon("save"), "Save the file"),
+      ),
     ),
   );
 }

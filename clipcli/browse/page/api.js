@@ -69,7 +69,9 @@ export function thumb(id, pixels) {
 export const uploadThumb = (token) => `/api/upload/${token}/thumb`;
 
 export async function upload(file) {
-  return (await ask("/api/upload", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file })).json();
+  return (
+    await ask("/api/upload", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file })
+  ).json();
 }
 
 export const tags = () => get("/api/tags");

@@ -63,7 +63,14 @@ const grid = new Grid(byId("grid"), {
   onOpen: (index) => openPicture(results.items.ids[index], results.items.ids, results.items.all),
   onSight: (ids) => {
     clearTimeout(naming);
-    naming = setTimeout(() => results.name(ids).then((fresh) => fresh && grid.relabel(), () => {}), 120);
+    naming = setTimeout(
+      () =>
+        results.name(ids).then(
+          (fresh) => fresh && grid.relabel(),
+          () => {},
+        ),
+      120,
+    );
   },
 });
 
@@ -90,9 +97,12 @@ function summarise({ answer, all, scores }) {
   byId("order").options[0].textContent = asked ? "Best first" : "Newest first";
   byId("order").options[1].hidden = !asked;
   byId("order").value = place.question.order ?? "";
-  const dull = scores && answer.best_sigma !== null && answer.searched >= 50 && answer.best_sigma < bestOfChance(answer.searched);
+  const dull =
+    scores && answer.best_sigma !== null && answer.searched >= 50 && answer.best_sigma < bestOfChance(answer.searched);
   byId("search-hint").hidden = !dull || !all;
-  if (dull) byId("search-hint").textContent = "Nothing here stands out for this question: the best of these is no better than chance would give.";
+  if (dull)
+    byId("search-hint").textContent =
+      "Nothing here stands out for this question: the best of these is no better than chance would give.";
   const blank = byId("search-blank");
   blank.hidden = Boolean(all);
   if (!all) blank.replaceChildren(...nothing());
@@ -106,20 +116,51 @@ function announceLater(text) {
 }
 
 function nothing() {
-  if (state?.library.pictures === 0) return [icon("image"), el("h2", {}, "This library is empty"), el("p", {}, "Tell clip where your pictures are. They stay where they are; only what is seen in them is written down."), command("clip embed ~/Pictures")];
-  if (filterCount(place.question)) return [icon("filter"), el("h2", {}, "No picture passes these filters"), el("p", {}, "Fewer of them let more through."), el("button", { type: "button", class: "button", onclick: () => change({ filters: empty().filters }) }, "Clear filters")];
-  return [icon("search"), el("h2", {}, "Nothing found"), el("p", {}, "Try other words, or a picture: drop one on this page.")];
+  if (state?.library.pictures === 0)
+    return [
+      icon("image"),
+      el("h2", {}, "This library is empty"),
+      el(
+        "p",
+        {},
+        "Tell clip where your pictures are. They stay where they are; only what is seen in them is written down.",
+      ),
+      command("clip embed ~/Pictures"),
+    ];
+  if (filterCount(place.question))
+    return [
+      icon("filter"),
+      el("h2", {}, "No picture passes these filters"),
+      el("p", {}, "Fewer of them let more through."),
+      el(
+        "button",
+        { type: "button", class: "button", onclick: () => change({ filters: empty().filters }) },
+        "Clear filters",
+      ),
+    ];
+  return [
+    icon("search"),
+    el("h2", {}, "Nothing found"),
+    el("p", {}, "Try other words, or a picture: drop one on this page."),
+  ];
 }
 
 function failed(error) {
   if (error.code === "no-model") {
     byId("grid").hidden = true;
     byId("search-blank").hidden = false;
-    byId("search-blank").replaceChildren(icon("info"), el("h2", {}, "These pictures cannot be searched by words yet"), el("p", {}, error.message), command("clip embed ~/Pictures"));
+    byId("search-blank").replaceChildren(
+      icon("info"),
+      el("h2", {}, "These pictures cannot be searched by words yet"),
+      el("p", {}, error.message),
+      command("clip embed ~/Pictures"),
+    );
     return;
   }
   if (error.code === "gone" && place.question.terms.some(({ upload }) => upload !== undefined)) {
-    complain(new api.Problem("gone", "The dropped picture is no longer kept. Drop it again to go on searching with it."));
+    complain(
+      new api.Problem("gone", "The dropped picture is no longer kept. Drop it again to go on searching with it."),
+    );
     change({ terms: place.question.terms.filter(({ upload }) => upload === undefined) }, { replace: true });
     return;
   }
@@ -140,11 +181,14 @@ function routed(now, before, way) {
     for (const section of document.querySelectorAll("section.view")) section.hidden = section.dataset.view !== now.view;
     if (now.view === "library") toggleFilters(false);
   }
-  document.title = [now.question.text || (now.view === "search" ? "" : TITLES[now.view]), "clip"].filter(Boolean).join(" · ");
+  document.title = [now.question.text || (now.view === "search" ? "" : TITLES[now.view]), "clip"]
+    .filter(Boolean)
+    .join(" · ");
   if (turned && way === "go") scrollTo(0, 0);
   drawSearchBar();
   drawFilters();
-  if (way === "back" || way === "start") back = now.picture === null && before.picture !== null && way === "back" ? null : rememberedY();
+  if (way === "back" || way === "start")
+    back = now.picture === null && before.picture !== null && way === "back" ? null : rememberedY();
   if (way === "start" && !back) back = null; // who scrolls while the rest is on its way is not pulled back
   if (now.view === "search") {
     const request = JSON.stringify(toRequest(now.question, 0));
@@ -223,8 +267,13 @@ async function changed({ change: number }) {
   const more = (state?.library.pictures ?? 0) - (before ?? 0);
   if (place.view !== "search" || place.picture !== null) return (asked = null);
   // Pictures that jump about while one looks at them are a nuisance: only from the top, else on request.
-  if (scrollY < 40 && !selection.size && !byId("grid").contains(document.activeElement)) return results.ask(place.question, { fresh: true });
-  const again = el("button", { type: "button", class: "quiet", onclick: () => results.ask(place.question, { fresh: true }) }, more > 0 ? `${plural(more, "new picture")}: show` : "The library has changed: show");
+  if (scrollY < 40 && !selection.size && !byId("grid").contains(document.activeElement))
+    return results.ask(place.question, { fresh: true });
+  const again = el(
+    "button",
+    { type: "button", class: "quiet", onclick: () => results.ask(place.question, { fresh: true }) },
+    more > 0 ? `${plural(more, "new picture")}: show` : "The library has changed: show",
+  );
   byId("search-title").append(again);
 }
 
@@ -242,7 +291,9 @@ function startViews() {
   }
   addEventListener("scroll", () => document.body.classList.toggle("scrolled", scrollY > 4), { passive: true });
   const head = document.querySelector(".top");
-  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`)).observe(head);
+  new ResizeObserver(() => document.documentElement.style.setProperty("--head", `${head.offsetHeight}px`)).observe(
+    head,
+  );
 }
 
 function startArranging() {
@@ -296,7 +347,12 @@ startKeys(
     g: () => {},
     ArrowDown: () => place.view === "search" && results.items?.total && grid.focus(grid.current),
   },
-  Object.fromEntries(Object.entries({ p: "search", m: "map", d: "duplicates", l: "library" }).map(([key, name]) => [key, () => go({ view: name, picture: null })])),
+  Object.fromEntries(
+    Object.entries({ p: "search", m: "map", d: "duplicates", l: "library" }).map(([key, name]) => [
+      key,
+      () => go({ view: name, picture: null }),
+    ]),
+  ),
   () => (selection.size ? selection.clear() : toggleFilters(false)),
 );
 byId("q").addEventListener("keydown", (event) => {

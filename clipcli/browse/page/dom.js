@@ -12,7 +12,8 @@ export function el(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "style") Object.assign(node.style, value); // through the object model: the policy forbids style=""
+    else if (name === "style")
+      Object.assign(node.style, value); // through the object model: the policy forbids style=""
     else if (name === "dataset") Object.assign(node.dataset, value);
     else if (name === "class") node.className = value;
     else node.setAttribute(name, value === true ? "" : value);
@@ -34,7 +35,11 @@ export function icon(name) {
 
 /** A button with a drawing, and a text that only some see. */
 export function iconButton(name, label, onclick, attributes = {}) {
-  return el("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
+  return el(
+    "button",
+    { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...attributes },
+    icon(name),
+  );
 }
 
 /** A name whose direction is its own: a right-to-left file name must not turn round what stands beside it. */
@@ -49,7 +54,13 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 
 /** Is the event's target something one types into? Single keys are no commands there. */
 export function isTyping(target) {
-  return target instanceof HTMLElement && (target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=range]):not([type=button])"));
+  return (
+    target instanceof HTMLElement &&
+    (target.isContentEditable ||
+      target.matches(
+        "textarea, select, input:not([type=checkbox]):not([type=radio]):not([type=range]):not([type=button])",
+      ))
+  );
 }
 
 const NUMBER = new Intl.NumberFormat("en");
@@ -73,7 +84,20 @@ export function moment(text) {
   const found = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?/.exec(text ?? "");
   if (!found) return text ?? "";
   const [, year, month, day, hour, minute] = found;
-  const months = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+  const months = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+  ];
   const date = `${Number(day)} ${months[Number(month) - 1] ?? month} ${year}`;
   return hour === undefined ? date : `${date}, ${hour}:${minute}`;
 }

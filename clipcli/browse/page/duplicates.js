@@ -25,24 +25,71 @@ export function startDuplicates(section, given) {
   root = section;
   selection = given;
   body = el("div", { "aria-live": "off" });
-  const slider = el("input", { type: "range", min: "0.85", max: "0.995", step: "0.005", value: String(threshold), "aria-label": "How alike" });
+  const slider = el("input", {
+    type: "range",
+    min: "0.85",
+    max: "0.995",
+    step: "0.005",
+    value: String(threshold),
+    "aria-label": "How alike",
+  });
   const value = el("output", { class: "number" }, threshold.toFixed(3));
   slider.addEventListener("input", () => (value.textContent = Number(slider.value).toFixed(3)));
   slider.addEventListener("change", () => {
     threshold = Number(slider.value);
     ask();
   });
-  const kind = (what, words) => el("label", {}, el("input", { type: "radio", name: "kind", checked: what === near, onchange: () => {
-    near = what;
-    alike.hidden = !near;
-    ask();
-  } }), el("span", {}, words));
+  const kind = (what, words) =>
+    el(
+      "label",
+      {},
+      el("input", {
+        type: "radio",
+        name: "kind",
+        checked: what === near,
+        onchange: () => {
+          near = what;
+          alike.hidden = !near;
+          ask();
+        },
+      }),
+      el("span", {}, words),
+    );
   const alike = el("label", { class: "field", hidden: true }, el("span", {}, "How alike"), slider, value);
   const line = "clip duplicates --delete --dry-run";
   root.append(
     el("h1", { id: "duplicates-title" }, "Duplicates"),
-    el("p", { class: "intro" }, "The picture to keep stands first. Say which are no duplicates, and that is remembered. This page deletes nothing: choose the copies and copy their paths, or see what ", el("button", { type: "button", class: "quiet mono", title: "Copy this command", onclick: () => toClipboard(line).then(() => say("The command is copied."), (error) => complain(error)) }, line), " would do."),
-    el("div", { class: "controls" }, el("div", { class: "segments", role: "radiogroup", "aria-label": "Kind of copies" }, kind(false, "Exact copies"), kind(true, "Nearly the same")), alike),
+    el(
+      "p",
+      { class: "intro" },
+      "The picture to keep stands first. Say which are no duplicates, and that is remembered. This page deletes nothing: choose the copies and copy their paths, or see what ",
+      el(
+        "button",
+        {
+          type: "button",
+          class: "quiet mono",
+          title: "Copy this command",
+          onclick: () =>
+            toClipboard(line).then(
+              () => say("The command is copied."),
+              (error) => complain(error),
+            ),
+        },
+        line,
+      ),
+      " would do.",
+    ),
+    el(
+      "div",
+      { class: "controls" },
+      el(
+        "div",
+        { class: "segments", role: "radiogroup", "aria-label": "Kind of copies" },
+        kind(false, "Exact copies"),
+        kind(true, "Nearly the same"),
+      ),
+      alike,
+    ),
     body,
   );
   root.addEventListener("keydown", pressed);
@@ -68,16 +115,30 @@ async function ask() {
   const words = el("p", {}, "Looking for duplicates…");
   body.replaceChildren(el("div", { class: "waiting" }, bar, words));
   try {
-    answer = await api.duplicates(asked, filters, ({ done, total }) => {
-      if (!total) return;
-      bar.max = total;
-      bar.value = done;
-    }, signal);
+    answer = await api.duplicates(
+      asked,
+      filters,
+      ({ done, total }) => {
+        if (!total) return;
+        bar.max = total;
+        bar.value = done;
+      },
+      signal,
+    );
     draw();
   } catch (error) {
     if (error.name === "AbortError") return;
     key = null;
-    body.replaceChildren(el("div", { class: "blank" }, icon("copies"), el("h2", {}, "That did not work"), el("p", {}, error.message), el("button", { type: "button", class: "button", onclick: ask }, "Try again")));
+    body.replaceChildren(
+      el(
+        "div",
+        { class: "blank" },
+        icon("copies"),
+        el("h2", {}, "That did not work"),
+        el("p", {}, error.message),
+        el("button", { type: "button", class: "button", onclick: ask }, "Try again"),
+      ),
+    );
   }
 }
 
@@ -85,21 +146,38 @@ function draw() {
   watcher?.disconnect();
   const { groups, copies, copy_bytes: size } = answer;
   if (!groups.length) {
-    const words = near ? "No two pictures are as alike as that. A lower value finds more." : "No picture is there twice. “Nearly the same” finds resized and edited copies.";
-    body.replaceChildren(el("div", { class: "blank" }, icon("check"), el("h2", {}, "No duplicates"), el("p", {}, words)));
+    const words = near
+      ? "No two pictures are as alike as that. A lower value finds more."
+      : "No picture is there twice. “Nearly the same” finds resized and edited copies.";
+    body.replaceChildren(
+      el("div", { class: "blank" }, icon("check"), el("h2", {}, "No duplicates"), el("p", {}, words)),
+    );
     announce("No duplicates");
     return;
   }
   const summary = `${plural(answer.total, "group")}, ${plural(copies, "copy", "copies")} of ${bytes(size)}`;
   const rest = answer.total > groups.length ? ` The first ${count(groups.length)} groups are shown.` : "";
   const copyIds = groups.flatMap((group) => group.filter(({ kind }) => kind !== "kept").map(({ id }) => id));
-  const choose = el("button", { type: "button", class: "button", onclick: () => {
-    for (const id of copyIds) selection.ids.add(id);
-    selection.tell();
-  } }, icon("check"), "Choose all copies");
+  const choose = el(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      onclick: () => {
+        for (const id of copyIds) selection.ids.add(id);
+        selection.tell();
+      },
+    },
+    icon("check"),
+    "Choose all copies",
+  );
   const all = el("div", { class: "all-groups" });
   const end = el("div");
-  body.replaceChildren(el("div", { class: "line" }, el("p", { class: "soft number" }, summary + rest), choose), all, end);
+  body.replaceChildren(
+    el("div", { class: "line" }, el("p", { class: "soft number" }, summary + rest), choose),
+    all,
+    end,
+  );
   announce(summary);
   let drawn = 0;
   const more = () => {
@@ -116,19 +194,42 @@ function card(group) {
   const ids = group.map(({ id }) => id);
   const exact = group.every(({ kind }) => kind !== "near");
   const title = `${group.length > 2 ? `${group.length} pictures, ` : ""}${exact ? "same content" : "nearly the same"}`;
-  const node = el("article", { class: group.length > 2 ? "group many" : "group", tabindex: "0", "aria-label": `${title}: ${group[0].name}` });
+  const node = el("article", {
+    class: group.length > 2 ? "group many" : "group",
+    tabindex: "0",
+    "aria-label": `${title}: ${group[0].name}`,
+  });
   const draw = (decided) => {
     const held = node.contains(document.activeElement);
     node.classList.toggle("decided", decided);
     const heading = el("h2", {}, decided ? "Not duplicates: " : title);
     if (decided) heading.append(name(group.map((picture) => picture.name).join(", ")));
     const buttons = decided
-      ? [el("button", { type: "button", class: "quiet", dataset: { act: "undo" }, onclick: () => decide(false) }, "Undo")]
+      ? [
+          el(
+            "button",
+            { type: "button", class: "quiet", dataset: { act: "undo" }, onclick: () => decide(false) },
+            "Undo",
+          ),
+        ]
       : [
-          el("button", { type: "button", class: "quiet", dataset: { act: "choose" }, onclick: () => chooseCopies(group) }, icon("check"), "Choose copies"),
-          el("button", { type: "button", class: "button", dataset: { act: "distinct" }, onclick: () => decide(true) }, icon("different"), "Not duplicates"),
+          el(
+            "button",
+            { type: "button", class: "quiet", dataset: { act: "choose" }, onclick: () => chooseCopies(group) },
+            icon("check"),
+            "Choose copies",
+          ),
+          el(
+            "button",
+            { type: "button", class: "button", dataset: { act: "distinct" }, onclick: () => decide(true) },
+            icon("different"),
+            "Not duplicates",
+          ),
         ];
-    node.replaceChildren(el("header", {}, heading, el("div", { class: "doing" }, buttons)), el("div", { class: "members" }, decided ? [] : group.map((picture) => member(picture, group, ids, node))));
+    node.replaceChildren(
+      el("header", {}, heading, el("div", { class: "doing" }, buttons)),
+      el("div", { class: "members" }, decided ? [] : group.map((picture) => member(picture, group, ids, node))),
+    );
     if (held) node.focus();
   };
   const decide = async (distinct) => {
@@ -157,10 +258,15 @@ function member(picture, group, ids, node) {
     try {
       await api.decide([group[0].id, id], true);
       event.target.closest(".member").remove();
-      say(`“${picture.name}” is no copy of “${group[0].name}”: remembered.`, { undo: { label: "Undo", act: async () => {
-        await api.decide([group[0].id, id], false);
-        node.querySelector(".members").append(member(picture, group, ids, node));
-      } } });
+      say(`“${picture.name}” is no copy of “${group[0].name}”: remembered.`, {
+        undo: {
+          label: "Undo",
+          act: async () => {
+            await api.decide([group[0].id, id], false);
+            node.querySelector(".members").append(member(picture, group, ids, node));
+          },
+        },
+      });
       node.focus();
     } catch (error) {
       complain(error, "This cannot be remembered");
@@ -169,11 +275,27 @@ function member(picture, group, ids, node) {
   return el(
     "figure",
     { class: "member" },
-    el("button", { type: "button", class: "look", "aria-label": `Open ${picture.name}`, onclick: () => openPicture(id, ids) }, el("img", { src: api.thumb(id, 320), alt: "", loading: "lazy" })),
+    el(
+      "button",
+      { type: "button", class: "look", "aria-label": `Open ${picture.name}`, onclick: () => openPicture(id, ids) },
+      el("img", { src: api.thumb(id, 320), alt: "", loading: "lazy" }),
+    ),
     el(
       "figcaption",
       {},
-      el("label", { class: "title" }, el("input", { type: "checkbox", "aria-label": `Choose ${picture.name}`, dataset: { choose: String(id) }, checked: selection.has(id), onchange: () => selection.toggle([id], 0) }), name(picture.name, { title: picture.name }), el("span", { class: kept ? "mark-kept" : "mark-copy" }, says)),
+      el(
+        "label",
+        { class: "title" },
+        el("input", {
+          type: "checkbox",
+          "aria-label": `Choose ${picture.name}`,
+          dataset: { choose: String(id) },
+          checked: selection.has(id),
+          onchange: () => selection.toggle([id], 0),
+        }),
+        name(picture.name, { title: picture.name }),
+        el("span", { class: kept ? "mark-kept" : "mark-copy" }, says),
+      ),
       el("p", { class: "number" }, `${count(picture.width)} × ${count(picture.height)}, ${bytes(picture.bytes)}`),
       el("p", { class: "soft" }, name(picture.folder_shown)),
       !kept && group.length > 2 && el("button", { type: "button", class: "quiet", onclick: apart }, "Not a copy of it"),
@@ -196,4 +318,3 @@ function pressed(event) {
   event.preventDefault();
   event.stopPropagation();
 }
-

@@ -40,7 +40,11 @@ export function offerFilters(state) {
   drawFilters();
 }
 
-const set = (key, value) => change({ filters: { ...place.question.filters, [key]: value } }, { view: place.view === "library" ? "search" : place.view });
+const set = (key, value) =>
+  change(
+    { filters: { ...place.question.filters, [key]: value } },
+    { view: place.view === "library" ? "search" : place.view },
+  );
 
 function flip(key, value, on) {
   const others = place.question.filters[key].filter((other) => other !== value);
@@ -52,8 +56,19 @@ export function drawFilters() {
   const panel = byId("filters");
   if (panel.hidden || !library) return;
   if (!drawn) {
-    const sections = [folders(), dates(), choices("camera", "Camera", "camera", library.cameras), choices("tag", "Tag", "tag", library.tags), places(), files()];
-    const off = el("button", { type: "button", class: "quiet", onclick: () => change({ filters: empty().filters }, { view: place.view }) }, "Clear filters");
+    const sections = [
+      folders(),
+      dates(),
+      choices("camera", "Camera", "camera", library.cameras),
+      choices("tag", "Tag", "tag", library.tags),
+      places(),
+      files(),
+    ];
+    const off = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => change({ filters: empty().filters }, { view: place.view }) },
+      "Clear filters",
+    );
     const close = el("button", { type: "button", class: "button", onclick: () => toggleFilters(false) }, "Done");
     panel.replaceChildren(...sections.filter(Boolean), el("div", { class: "foot" }, off, close));
     drawn = "yes";
@@ -63,32 +78,60 @@ export function drawFilters() {
     const held = filters[box.dataset.key];
     box.checked = Array.isArray(held) ? held.includes(box.value) : held === box.value;
   }
-  for (const field of panel.querySelectorAll("[data-text]")) if (field !== document.activeElement) field.value = filters[field.dataset.text];
-  for (const year of panel.querySelectorAll("[data-year]")) year.setAttribute("aria-pressed", String(filters.since === year.dataset.year && filters.until === year.dataset.year));
+  for (const field of panel.querySelectorAll("[data-text]"))
+    if (field !== document.activeElement) field.value = filters[field.dataset.text];
+  for (const year of panel.querySelectorAll("[data-year]"))
+    year.setAttribute(
+      "aria-pressed",
+      String(filters.since === year.dataset.year && filters.until === year.dataset.year),
+    );
   const near = filters.near === EVERYWHERE ? ["", "", ""] : filters.near.split(",");
-  for (const [index, field] of panel.querySelectorAll("[data-near]").entries()) if (document.activeElement?.dataset.near === undefined) field.value = near[index] ?? "";
+  for (const [index, field] of panel.querySelectorAll("[data-near]").entries())
+    if (document.activeElement?.dataset.near === undefined) field.value = near[index] ?? "";
 }
 
-const section = (title, drawing, ...children) => el("div", { role: "group", "aria-label": title }, el("h2", {}, icon(drawing), title), ...children);
+const section = (title, drawing, ...children) =>
+  el("div", { role: "group", "aria-label": title }, el("h2", {}, icon(drawing), title), ...children);
 
 function option(key, value, words, number) {
   return el(
     "label",
     { class: "option" },
-    el("input", { type: "checkbox", value, dataset: { key }, checked: place.question.filters[key].includes(value), onchange: (event) => (Array.isArray(place.question.filters[key]) ? flip(key, value, event.target.checked) : set(key, event.target.checked ? value : "")) }),
+    el("input", {
+      type: "checkbox",
+      value,
+      dataset: { key },
+      checked: place.question.filters[key].includes(value),
+      onchange: (event) =>
+        Array.isArray(place.question.filters[key])
+          ? flip(key, value, event.target.checked)
+          : set(key, event.target.checked ? value : ""),
+    }),
     name(words, { class: "what", title: words }),
     number !== undefined && el("span", { class: "number" }, count(number)),
   );
 }
 
 function choices(key, title, drawing, offered) {
-  if (!offered.length) return key === "tag" ? section(title, drawing, el("p", { class: "soft" }, "No tags yet: choose pictures, then Tag.")) : null;
-  const list = el("div", { class: "options" }, offered.slice(0, 500).map((entry) => option(key, entry.name, entry.name, entry.count)));
+  if (!offered.length)
+    return key === "tag"
+      ? section(title, drawing, el("p", { class: "soft" }, "No tags yet: choose pictures, then Tag."))
+      : null;
+  const list = el(
+    "div",
+    { class: "options" },
+    offered.slice(0, 500).map((entry) => option(key, entry.name, entry.name, entry.count)),
+  );
   if (offered.length <= 12) return section(title, drawing, list);
-  const find = el("input", { type: "search", placeholder: `Find in ${count(offered.length)}`, "aria-label": `Find: ${title}`, oninput: () => {
-    const words = find.value.toLocaleLowerCase();
-    for (const line of list.children) line.hidden = !line.textContent.toLocaleLowerCase().includes(words);
-  } });
+  const find = el("input", {
+    type: "search",
+    placeholder: `Find in ${count(offered.length)}`,
+    "aria-label": `Find: ${title}`,
+    oninput: () => {
+      const words = find.value.toLocaleLowerCase();
+      for (const line of list.children) line.hidden = !line.textContent.toLocaleLowerCase().includes(words);
+    },
+  });
   return section(title, drawing, el("div", { class: "field" }, find), list);
 }
 
@@ -105,12 +148,17 @@ function folders() {
   const branch = (folder, title) => {
     const words = title.toWellFormed?.() ?? title;
     const below = el("ul", { class: "tree", hidden: true });
-    const twist = iconButton("right", `Folders in ${words}`, () => {
-      const open = below.hidden;
-      below.hidden = !open;
-      twist.setAttribute("aria-expanded", String(open));
-      if (open && !below.childElementCount) grow(below, folder.path);
-    }, { class: folder.folders ? "icon-button twist" : "icon-button twist leaf", "aria-expanded": "false" });
+    const twist = iconButton(
+      "right",
+      `Folders in ${words}`,
+      () => {
+        const open = below.hidden;
+        below.hidden = !open;
+        twist.setAttribute("aria-expanded", String(open));
+        if (open && !below.childElementCount) grow(below, folder.path);
+      },
+      { class: folder.folders ? "icon-button twist" : "icon-button twist leaf", "aria-expanded": "false" },
+    );
     const line = option("in", folder.path, words, folder.pictures);
     line.classList.add("folder-option");
     return el("li", {}, el("div", { class: "option" }, twist, line), below);
@@ -120,24 +168,54 @@ function folders() {
 }
 
 function textField(key, label, placeholder) {
-  return el("label", { class: "field" }, el("span", {}, label), el("input", { type: "text", placeholder, autocomplete: "off", maxlength: "40", dataset: { text: key }, value: place.question.filters[key], onchange: (event) => {
-    const text = event.target.value.trim();
-    const right = !text || /^\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?$/.test(text);
-    event.target.setAttribute("aria-invalid", String(!right));
-    event.target.title = right ? "" : "A year, a month or a day: 2019, 2019-07 or 2019-07-14";
-    if (right) set(key, text);
-  } }));
+  return el(
+    "label",
+    { class: "field" },
+    el("span", {}, label),
+    el("input", {
+      type: "text",
+      placeholder,
+      autocomplete: "off",
+      maxlength: "40",
+      dataset: { text: key },
+      value: place.question.filters[key],
+      onchange: (event) => {
+        const text = event.target.value.trim();
+        const right = !text || /^\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?$/.test(text);
+        event.target.setAttribute("aria-invalid", String(!right));
+        event.target.title = right ? "" : "A year, a month or a day: 2019, 2019-07 or 2019-07-14";
+        if (right) set(key, text);
+      },
+    }),
+  );
 }
 
 function dates() {
   const years = library.years.filter(({ name: year }) => /^\d{4}$/.test(year)).sort((a, b) => b.name - a.name);
   const buttons = years.map(({ name: year, count: number }) =>
-    el("button", { type: "button", dataset: { year }, title: `${count(number)} pictures`, onclick: (event) => {
-      const on = event.currentTarget.getAttribute("aria-pressed") !== "true";
-      change({ filters: { ...place.question.filters, since: on ? year : "", until: on ? year : "" } }, { view: place.view });
-    } }, year),
+    el(
+      "button",
+      {
+        type: "button",
+        dataset: { year },
+        title: `${count(number)} pictures`,
+        onclick: (event) => {
+          const on = event.currentTarget.getAttribute("aria-pressed") !== "true";
+          change(
+            { filters: { ...place.question.filters, since: on ? year : "", until: on ? year : "" } },
+            { view: place.view },
+          );
+        },
+      },
+      year,
+    ),
   );
-  return section("Date", "calendar", el("div", { class: "pair" }, textField("since", "From", "2019-07"), textField("until", "To", "2021")), el("div", { class: "years" }, buttons));
+  return section(
+    "Date",
+    "calendar",
+    el("div", { class: "pair" }, textField("since", "From", "2019-07"), textField("until", "To", "2021")),
+    el("div", { class: "years" }, buttons),
+  );
 }
 
 function places() {
@@ -147,15 +225,58 @@ function places() {
     const [latitude, longitude, km] = values.map(Number);
     const whole = values[0] && values[1];
     if (!values.some(Boolean)) set("near", "");
-    else if (whole && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180) set("near", `${latitude},${longitude},${km > 0 ? km : 10}`);
+    else if (whole && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180)
+      set("near", `${latitude},${longitude},${km > 0 ? km : 10}`);
   };
-  const field = (label, placeholder) => el("label", { class: "field" }, el("span", {}, label), el("input", { type: "text", inputmode: "decimal", placeholder, dataset: { near: "" }, onchange: read }));
-  const known = el("label", { class: "option" }, el("input", { type: "checkbox", value: EVERYWHERE, dataset: { key: "near" }, checked: place.question.filters.near === EVERYWHERE, onchange: (event) => set("near", event.target.checked ? EVERYWHERE : "") }), el("span", { class: "what" }, "Place is known"), el("span", { class: "number" }, count(library.places)));
-  return section("Place", "place", known, el("div", { class: "pair" }, field("Latitude", "48.86"), field("Longitude", "2.35")), el("div", { class: "pair" }, field("Within km", "10")));
+  const field = (label, placeholder) =>
+    el(
+      "label",
+      { class: "field" },
+      el("span", {}, label),
+      el("input", { type: "text", inputmode: "decimal", placeholder, dataset: { near: "" }, onchange: read }),
+    );
+  const known = el(
+    "label",
+    { class: "option" },
+    el("input", {
+      type: "checkbox",
+      value: EVERYWHERE,
+      dataset: { key: "near" },
+      checked: place.question.filters.near === EVERYWHERE,
+      onchange: (event) => set("near", event.target.checked ? EVERYWHERE : ""),
+    }),
+    el("span", { class: "what" }, "Place is known"),
+    el("span", { class: "number" }, count(library.places)),
+  );
+  return section(
+    "Place",
+    "place",
+    known,
+    el("div", { class: "pair" }, field("Latitude", "48.86"), field("Longitude", "2.35")),
+    el("div", { class: "pair" }, field("Within km", "10")),
+  );
 }
 
 function files() {
-  const formats = el("div", { class: "options" }, library.formats.map(({ name: format, count: number }) => option("format_is", format.toLowerCase(), format, number)));
-  const select = el("select", { "aria-label": "Smallest size", dataset: { text: "min_size" }, onchange: (event) => set("min_size", event.target.value) }, [["", "any size"], ["1MP", "1 megapixel or more"], ["4MP", "4 megapixels or more"], ["12MP", "12 megapixels or more"], ["24MP", "24 megapixels or more"]].map(([value, words]) => el("option", { value }, words)));
+  const formats = el(
+    "div",
+    { class: "options" },
+    library.formats.map(({ name: format, count: number }) => option("format_is", format.toLowerCase(), format, number)),
+  );
+  const select = el(
+    "select",
+    {
+      "aria-label": "Smallest size",
+      dataset: { text: "min_size" },
+      onchange: (event) => set("min_size", event.target.value),
+    },
+    [
+      ["", "any size"],
+      ["1MP", "1 megapixel or more"],
+      ["4MP", "4 megapixels or more"],
+      ["12MP", "12 megapixels or more"],
+      ["24MP", "24 megapixels or more"],
+    ].map(([value, words]) => el("option", { value }, words)),
+  );
   return section("File", "image", formats, el("div", { class: "field" }, select));
 }

@@ -64,7 +64,9 @@ export class Grid {
     this.layout = justify(items.aspects, items.total, width, target, GAP);
     for (const [row, node] of this.rows) {
       // A row that the new layout has in the same place stays as it is: nothing flickers while a list grows.
-      const same = ["starts", "tops"].every((key) => before[key][row] === this.layout[key][row] && before[key][row + 1] === this.layout[key][row + 1]);
+      const same = ["starts", "tops"].every(
+        (key) => before[key][row] === this.layout[key][row] && before[key][row + 1] === this.layout[key][row + 1],
+      );
       if (!same || node.dataset.width !== String(width)) {
         node.remove();
         this.rows.delete(row);
@@ -90,7 +92,7 @@ export class Grid {
 
   firstInSight() {
     const [top] = this.window();
-    return top <= 0 ? 0 : this.layout.starts[rowAt(this.layout.tops, top + 60)] ?? 0;
+    return top <= 0 ? 0 : (this.layout.starts[rowAt(this.layout.tops, top + 60)] ?? 0);
   }
 
   scrolled() {
@@ -105,7 +107,8 @@ export class Grid {
     if (!this.root.isConnected || !this.root.offsetParent) return;
     const { tops, heights } = this.layout;
     const now = performance.now();
-    const quick = Math.abs(scrollY - this.lastY) / Math.max(1, now - this.lastTime) > QUICK && now - this.lastTime < 200;
+    const quick =
+      Math.abs(scrollY - this.lastY) / Math.max(1, now - this.lastTime) > QUICK && now - this.lastTime < 200;
     this.lastY = scrollY;
     this.lastTime = now;
     const [top, bottom] = this.window();
@@ -146,7 +149,13 @@ export class Grid {
     const { starts, tops, heights } = this.layout;
     const [first, end] = [starts[row], starts[row + 1]];
     const height = heights[row];
-    const node = el("div", { role: "row", class: "row", "aria-rowindex": String(row + 1), dataset: { width: String(this.width) }, style: { transform: `translateY(${tops[row]}px)`, height: `${height}px` } });
+    const node = el("div", {
+      role: "row",
+      class: "row",
+      "aria-rowindex": String(row + 1),
+      dataset: { width: String(this.width) },
+      style: { transform: `translateY(${tops[row]}px)`, height: `${height}px` },
+    });
     let x = 0;
     // The last row is not stretched; elsewhere the last picture takes what rounding has left over.
     const stretched = row < heights.length - 1;
@@ -164,7 +173,15 @@ export class Grid {
     const chosen = this.options.selection.has(id);
     return el(
       "div",
-      { role: "gridcell", class: "cell", tabindex: index === this.current ? "0" : "-1", "aria-selected": String(chosen), "aria-label": this.options.label(index), dataset: { index: String(index), id: String(id) }, style: { left: `${left}px`, width: `${Math.max(1, width)}px` } },
+      {
+        role: "gridcell",
+        class: "cell",
+        tabindex: index === this.current ? "0" : "-1",
+        "aria-selected": String(chosen),
+        "aria-label": this.options.label(index),
+        dataset: { index: String(index), id: String(id) },
+        style: { left: `${left}px`, width: `${Math.max(1, width)}px` },
+      },
       el("img", { alt: "", draggable: "false" }),
       el("span", { class: "caption", dir: "auto" }, this.options.caption?.(index) ?? ""),
       el("span", { class: "tick" }, icon("check")),
@@ -252,7 +269,8 @@ export class Grid {
     this.current = index;
     cell.focus({ preventScroll: true });
     if (event.shiftKey) selection.range(this.items.ids, index);
-    else if (event.ctrlKey || event.metaKey || selection.size || event.target.closest(".tick")) selection.toggle(this.items.ids, index);
+    else if (event.ctrlKey || event.metaKey || selection.size || event.target.closest(".tick"))
+      selection.toggle(this.items.ids, index);
     else this.options.onOpen(index);
   }
 
@@ -342,7 +360,8 @@ export class Grid {
     const row = this.rowOf(index);
     const height = this.layout.heights[row];
     let x = 0;
-    for (let other = this.layout.starts[row]; other < index; other += 1) x += shape(this.items.aspects[other]) * height + GAP;
+    for (let other = this.layout.starts[row]; other < index; other += 1)
+      x += shape(this.items.aspects[other]) * height + GAP;
     return x + (shape(this.items.aspects[index]) * height) / 2;
   }
 }

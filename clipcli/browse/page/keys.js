@@ -4,12 +4,69 @@ import { byId, el, isTyping } from "./dom.js";
 import { openSheet } from "./sheet.js";
 
 const KEYS = [
-  ["Everywhere", [["/", "search"], ["f", "filters"], ["g then p, m, d, l", "pictures, map, duplicates, library"], ["b", "dark or light"], ["?", "this sheet"], ["Esc", "close, or choose none"]]],
-  ["Pictures", [["← → ↑ ↓", "move"], ["Home End", "begin and end of the row, with Ctrl of everything"], ["Enter", "open"], ["Space or x", "choose"], ["Shift + arrows", "choose on the way"], ["Ctrl + a", "choose all"], ["t", "tag the chosen"], ["c", "copy their paths"], ["e", "export them"]]],
-  ["A picture large", [["← →", "previous, next"], ["+ − 0", "larger, smaller, whole"], ["Shift + arrows", "move when zoomed"], ["i", "facts"], ["x", "choose"], ["t", "tag"], ["s", "find alike"], ["c", "copy its path"]]],
-  ["Duplicates", [["j k", "next and previous group"], ["d", "not duplicates"], ["u", "undo"], ["x", "choose the copies"]]],
-  ["Map", [["← → ↑ ↓", "move"], ["+ − 0", "closer, farther, whole"], ["Enter", "open what is in the middle"]]],
-  ["In the search field", [["+ word, Enter", "more like this as well"], ["− word, Enter", "less like this"], ["Ctrl + v", "search by a picture from the clipboard"]]],
+  [
+    "Everywhere",
+    [
+      ["/", "search"],
+      ["f", "filters"],
+      ["g then p, m, d, l", "pictures, map, duplicates, library"],
+      ["b", "dark or light"],
+      ["?", "this sheet"],
+      ["Esc", "close, or choose none"],
+    ],
+  ],
+  [
+    "Pictures",
+    [
+      ["← → ↑ ↓", "move"],
+      ["Home End", "begin and end of the row, with Ctrl of everything"],
+      ["Enter", "open"],
+      ["Space or x", "choose"],
+      ["Shift + arrows", "choose on the way"],
+      ["Ctrl + a", "choose all"],
+      ["t", "tag the chosen"],
+      ["c", "copy their paths"],
+      ["e", "export them"],
+    ],
+  ],
+  [
+    "A picture large",
+    [
+      ["← →", "previous, next"],
+      ["+ − 0", "larger, smaller, whole"],
+      ["Shift + arrows", "move when zoomed"],
+      ["i", "facts"],
+      ["x", "choose"],
+      ["t", "tag"],
+      ["s", "find alike"],
+      ["c", "copy its path"],
+    ],
+  ],
+  [
+    "Duplicates",
+    [
+      ["j k", "next and previous group"],
+      ["d", "not duplicates"],
+      ["u", "undo"],
+      ["x", "choose the copies"],
+    ],
+  ],
+  [
+    "Map",
+    [
+      ["← → ↑ ↓", "move"],
+      ["+ − 0", "closer, farther, whole"],
+      ["Enter", "open what is in the middle"],
+    ],
+  ],
+  [
+    "In the search field",
+    [
+      ["+ word, Enter", "more like this as well"],
+      ["− word, Enter", "less like this"],
+      ["Ctrl + v", "search by a picture from the clipboard"],
+    ],
+  ],
 ];
 
 const STORE = "clip-single-keys";
@@ -33,8 +90,38 @@ export function openHelp() {
   };
   openSheet(
     "Keyboard",
-    el("div", { class: "keys" }, KEYS.map(([title, lines]) => el("section", {}, el("h3", {}, title), el("dl", {}, lines.map(([keys, what]) => [el("dt", {}, keys.split(/( then | or | \+ |, | )/).filter(Boolean).map((part) => (/^( then | or | \+ |, | )$/.test(part) ? part : el("kbd", {}, part)))), el("dd", {}, what)]))))),
-    el("label", { class: "option" }, el("input", { type: "checkbox", checked: single(), onchange: remember }), el("span", { class: "what" }, "Single letters are commands")),
+    el(
+      "div",
+      { class: "keys" },
+      KEYS.map(([title, lines]) =>
+        el(
+          "section",
+          {},
+          el("h3", {}, title),
+          el(
+            "dl",
+            {},
+            lines.map(([keys, what]) => [
+              el(
+                "dt",
+                {},
+                keys
+                  .split(/( then | or | \+ |, | )/)
+                  .filter(Boolean)
+                  .map((part) => (/^( then | or | \+ |, | )$/.test(part) ? part : el("kbd", {}, part))),
+              ),
+              el("dd", {}, what),
+            ]),
+          ),
+        ),
+      ),
+    ),
+    el(
+      "label",
+      { class: "option" },
+      el("input", { type: "checkbox", checked: single(), onchange: remember }),
+      el("span", { class: "what" }, "Single letters are commands"),
+    ),
   );
 }
 

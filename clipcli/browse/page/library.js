@@ -23,20 +23,43 @@ export function drawLibrary(nextState = state) {
     return;
   }
   const { library, model } = state;
-  const show = (filters) => go({ question: { ...empty(), filters: { ...empty().filters, ...filters } }, view: "search", picture: null });
+  const show = (filters) =>
+    go({ question: { ...empty(), filters: { ...empty().filters, ...filters } }, view: "search", picture: null });
   root.replaceChildren(
     el("h1", { id: "library-title" }, name(library.name)),
     el("p", { class: "intro" }, name(library.path, { class: "mono" })),
-    el("div", { class: "cards" }, card(count(library.pictures), library.pictures === 1 ? "picture" : "pictures"), card(bytes(library.bytes), "in the library file"), card(count(state.places), "with a place"), card(count(library.skipped), library.skipped === 1 ? "file skipped" : "files skipped"), model && card(model.name, `model, ${model.precision}`)),
+    el(
+      "div",
+      { class: "cards" },
+      card(count(library.pictures), library.pictures === 1 ? "picture" : "pictures"),
+      card(bytes(library.bytes), "in the library file"),
+      card(count(state.places), "with a place"),
+      card(count(library.skipped), library.skipped === 1 ? "file skipped" : "files skipped"),
+      model && card(model.name, `model, ${model.precision}`),
+    ),
     el("div", { id: "run-live" }),
     el(
       "div",
       { class: "columns" },
-      list("Folders", state.roots, ({ path, pictures, present }) => [name(path), el("span", { class: "number" }, count(pictures)), !present && el("small", {}, "not there now: a disk that is not connected?")]),
-      list("Models", state.models, ({ name: title, precision, pictures, in_use: used }) => [el("span", {}, name(title), ` ${precision}`, used && el("span", { class: "mark-kept" }, "in use")), el("span", { class: "number" }, count(pictures))]),
-      bars("Years", state.years.filter(({ name: year }) => /^\d{4}$/.test(year)).sort((a, b) => b.name - a.name), (year) => show({ since: year, until: year })),
+      list("Folders", state.roots, ({ path, pictures, present }) => [
+        name(path),
+        el("span", { class: "number" }, count(pictures)),
+        !present && el("small", {}, "not there now: a disk that is not connected?"),
+      ]),
+      list("Models", state.models, ({ name: title, precision, pictures, in_use: used }) => [
+        el("span", {}, name(title), ` ${precision}`, used && el("span", { class: "mark-kept" }, "in use")),
+        el("span", { class: "number" }, count(pictures)),
+      ]),
+      bars(
+        "Years",
+        state.years.filter(({ name: year }) => /^\d{4}$/.test(year)).sort((a, b) => b.name - a.name),
+        (year) => show({ since: year, until: year }),
+      ),
       bars("Formats", state.formats, (format) => show({ format_is: [format.toLowerCase()] })),
-      list("Skipped", state.skipped, ({ reason, count: number }) => [el("span", {}, reason), el("span", { class: "number" }, count(number))]),
+      list("Skipped", state.skipped, ({ reason, count: number }) => [
+        el("span", {}, reason),
+        el("span", { class: "number" }, count(number)),
+      ]),
     ),
   );
   drawRun();
@@ -46,20 +69,62 @@ const card = (value, words) => el("div", { class: "card" }, el("strong", {}, nam
 
 function list(title, entries, cells) {
   if (!entries.length) return null;
-  return el("section", {}, el("h2", {}, title), el("ul", { class: "rows" }, entries.map((entry) => el("li", {}, cells(entry)))));
+  return el(
+    "section",
+    {},
+    el("h2", {}, title),
+    el(
+      "ul",
+      { class: "rows" },
+      entries.map((entry) => el("li", {}, cells(entry))),
+    ),
+  );
 }
 
 function bars(title, entries, open) {
   if (!entries.length) return null;
   const most = Math.max(...entries.map((entry) => entry.count));
-  return el("section", {}, el("h2", {}, title), el("ul", { class: "bars" }, entries.map((entry) =>
-    el("li", {}, el("button", { type: "button", "aria-label": `${entry.name}: ${plural(entry.count, "picture")}`, onclick: () => open(entry.name) }, el("span", {}, entry.name), el("span", { class: "stick", style: { width: `${Math.max(1, (100 * entry.count) / most)}%` } }), el("span", { class: "number soft" }, count(entry.count)))),
-  )));
+  return el(
+    "section",
+    {},
+    el("h2", {}, title),
+    el(
+      "ul",
+      { class: "bars" },
+      entries.map((entry) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              "aria-label": `${entry.name}: ${plural(entry.count, "picture")}`,
+              onclick: () => open(entry.name),
+            },
+            el("span", {}, entry.name),
+            el("span", { class: "stick", style: { width: `${Math.max(1, (100 * entry.count) / most)}%` } }),
+            el("span", { class: "number soft" }, count(entry.count)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 /** A command to be copied. */
 export function command(line) {
-  return el("span", { class: "command" }, el("code", { tabindex: "0" }, line), iconButton("copy", `Copy: ${line}`, () => toClipboard(line).then(() => say("The command is copied."), (error) => complain(error))));
+  return el(
+    "span",
+    { class: "command" },
+    el("code", { tabindex: "0" }, line),
+    iconButton("copy", `Copy: ${line}`, () =>
+      toClipboard(line).then(
+        () => say("The command is copied."),
+        (error) => complain(error),
+      ),
+    ),
+  );
 }
 
 /** News of the run, as often as they come. */
@@ -70,19 +135,26 @@ export function tellRun(now) {
   else if (!began || now.done < began.done) began = { at: Date.now(), done: now.done ?? 0 };
   const pill = byId("run-pill");
   pill.hidden = !now.live;
-  if (now.live) byId("run-pill-text").textContent = now.total ? `${Math.floor((100 * now.done) / now.total)} %` : "Indexing";
+  if (now.live)
+    byId("run-pill-text").textContent = now.total ? `${Math.floor((100 * now.done) / now.total)} %` : "Indexing";
   pill.setAttribute("aria-label", now.live ? `Indexing: ${words(now)}` : "");
   if (before?.live && !now.live) say(`Indexing has ended: ${plural(now.pictures, "picture")} in the library.`);
   if (!root.hidden && state) drawRun();
 }
 
-const words = ({ done, total, pictures }) => (total ? `${count(done)} of ${count(total)} files` : `${count(pictures)} pictures so far`);
+const words = ({ done, total, pictures }) =>
+  total ? `${count(done)} of ${count(total)} files` : `${count(pictures)} pictures so far`;
 
 function left() {
   if (!began || !run.total || run.done - began.done < 5) return "";
   const rate = (run.done - began.done) / Math.max(0.5, (Date.now() - began.at) / 1000);
   const seconds = (run.total - run.done) / rate;
-  const time = seconds < 90 ? `${Math.ceil(seconds / 5) * 5} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  const time =
+    seconds < 90
+      ? `${Math.ceil(seconds / 5) * 5} s`
+      : seconds < 5400
+        ? `${Math.round(seconds / 60)} min`
+        : `${(seconds / 3600).toFixed(1)} h`;
   return ` · about ${time} left, ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second`;
 }
 
@@ -92,13 +164,24 @@ function drawRun() {
   box.className = run.live ? "live running" : "live";
   if (!run.live) {
     const missing = state.model ? run.pictures - run.vectors : 0;
-    const text = missing > 0 ? `${plural(missing, "picture")} without a vector of this model: they are not found by words yet.` : "Everything that was found is indexed.";
-    box.replaceChildren(el("h2", {}, icon(missing > 0 ? "info" : "check"), missing > 0 ? "No run at the moment" : "Up to date"), el("p", { class: "soft" }, text, " After new pictures have come, run:"), command("clip embed ~/Pictures"));
+    const text =
+      missing > 0
+        ? `${plural(missing, "picture")} without a vector of this model: they are not found by words yet.`
+        : "Everything that was found is indexed.";
+    box.replaceChildren(
+      el("h2", {}, icon(missing > 0 ? "info" : "check"), missing > 0 ? "No run at the moment" : "Up to date"),
+      el("p", { class: "soft" }, text, " After new pictures have come, run:"),
+      command("clip embed ~/Pictures"),
+    );
     return;
   }
   let bar = box.querySelector("progress");
   if (!bar) {
-    box.replaceChildren(el("h2", {}, el("span", { class: "dot" }), "Indexing"), el("progress", { "aria-label": "Indexing" }), el("p", { class: "soft number" }));
+    box.replaceChildren(
+      el("h2", {}, el("span", { class: "dot" }), "Indexing"),
+      el("progress", { "aria-label": "Indexing" }),
+      el("p", { class: "soft number" }),
+    );
     bar = box.querySelector("progress");
   }
   if (run.total) {

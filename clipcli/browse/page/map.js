@@ -24,23 +24,65 @@ let marked = -1; // the point under the pointer
 
 export function startMap(section) {
   root = section;
-  const canvas = el("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map", "aria-label": "Map of the pictures" });
+  const canvas = el("canvas", {
+    tabindex: "0",
+    role: "application",
+    "aria-roledescription": "map",
+    "aria-label": "Map of the pictures",
+  });
   const preview = el("div", { class: "preview", hidden: true });
-  const near = el("div", { class: "near" }, iconButton("plus", "Closer", () => zoomBy(1.6)), iconButton("minus", "Farther", () => zoomBy(1 / 1.6)), iconButton("fit", "Whole map", fit));
+  const near = el(
+    "div",
+    { class: "near" },
+    iconButton("plus", "Closer", () => zoomBy(1.6)),
+    iconButton("minus", "Farther", () => zoomBy(1 / 1.6)),
+    iconButton("fit", "Whole map", fit),
+  );
   const waiting = el("div", { class: "waiting" });
   const box = el("div", { class: "canvas" }, canvas, near, preview, waiting);
-  const field = el("textarea", { id: "map-words", rows: "3", maxlength: "8000", placeholder: "beach, mountains, birthday, receipts", spellcheck: "false" });
+  const field = el("textarea", {
+    id: "map-words",
+    rows: "3",
+    maxlength: "8000",
+    placeholder: "beach, mountains, birthday, receipts",
+    spellcheck: "false",
+  });
   field.value = remembered();
-  const form = el("form", { onsubmit: (event) => {
-    event.preventDefault();
-    keep(field.value);
-    label();
-  } }, el("label", { class: "field", for: "map-words" }, el("span", {}, "Your words for what is there")), field, el("button", { type: "submit", class: "button" }, "Name the groups"));
+  const form = el(
+    "form",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        keep(field.value);
+        label();
+      },
+    },
+    el("label", { class: "field", for: "map-words" }, el("span", {}, "Your words for what is there")),
+    field,
+    el("button", { type: "submit", class: "button" }, "Name the groups"),
+  );
   const groups = el("ul", { class: "groups" });
-  const segments = el("div", { class: "segments", role: "radiogroup", "aria-label": "How the map is drawn", hidden: true });
+  const segments = el("div", {
+    class: "segments",
+    role: "radiogroup",
+    "aria-label": "How the map is drawn",
+    hidden: true,
+  });
   const summary = el("p", { class: "soft" });
-  const swatches = el("div", { class: "unseen", "aria-hidden": "true" }, Array.from({ length: 8 }, (_, index) => el("span", { class: `swatch swatch-${index}` })));
-  const legend = el("div", { class: "legend", role: "region", "aria-label": "Groups", tabindex: "0" }, el("div", {}, el("h1", { id: "map-title" }, "Map"), summary), segments, form, groups, swatches);
+  const swatches = el(
+    "div",
+    { class: "unseen", "aria-hidden": "true" },
+    Array.from({ length: 8 }, (_, index) => el("span", { class: `swatch swatch-${index}` })),
+  );
+  const legend = el(
+    "div",
+    { class: "legend", role: "region", "aria-label": "Groups", tabindex: "0" },
+    el("div", {}, el("h1", { id: "map-title" }, "Map"), summary),
+    segments,
+    form,
+    groups,
+    swatches,
+  );
   root.append(el("div", { class: "chart" }, box, legend));
   parts = { canvas, preview, waiting, box, field, groups, segments, summary, swatches };
   new ResizeObserver(redraw).observe(box);
@@ -81,10 +123,21 @@ function drawMethods() {
   const { segments } = parts;
   segments.hidden = !state?.umap;
   if (segments.hidden || segments.childElementCount) return;
-  const kind = (value, words) => el("label", {}, el("input", { type: "radio", name: "method", checked: value === method, onchange: () => {
-    method = value;
-    drawMap();
-  } }), el("span", {}, words));
+  const kind = (value, words) =>
+    el(
+      "label",
+      {},
+      el("input", {
+        type: "radio",
+        name: "method",
+        checked: value === method,
+        onchange: () => {
+          method = value;
+          drawMap();
+        },
+      }),
+      el("span", {}, words),
+    );
   segments.append(kind("pca", "Overview"), kind("umap", "Neighbours"));
 }
 
@@ -97,17 +150,26 @@ async function ask(wanted) {
   waiting.hidden = false;
   waiting.replaceChildren(bar, el("p", {}, "Drawing the map…"));
   try {
-    const answer = await api.map(method, filtersOf(place.question), ({ done, total }) => {
-      if (!total) return;
-      bar.max = total;
-      bar.value = done;
-    }, stopper.signal);
+    const answer = await api.map(
+      method,
+      filtersOf(place.question),
+      ({ done, total }) => {
+        if (!total) return;
+        bar.max = total;
+        bar.value = done;
+      },
+      stopper.signal,
+    );
     map = { ...answer, names: new Map() };
     fit();
     marked = -1;
     waiting.hidden = answer.ids.length > 0;
-    if (!answer.ids.length) waiting.replaceChildren(icon("map"), el("p", {}, "There is nothing to draw: no picture here has a vector."));
-    summary.textContent = answer.total > answer.ids.length ? `${count(answer.ids.length)} of ${plural(answer.total, "picture")}` : plural(answer.total, "picture");
+    if (!answer.ids.length)
+      waiting.replaceChildren(icon("map"), el("p", {}, "There is nothing to draw: no picture here has a vector."));
+    summary.textContent =
+      answer.total > answer.ids.length
+        ? `${count(answer.ids.length)} of ${plural(answer.total, "picture")}`
+        : plural(answer.total, "picture");
     announce(`The map is drawn: ${summary.textContent}, ${plural(answer.clusters.length, "group")}`);
     drawGroups();
     await label();
@@ -118,14 +180,21 @@ async function ask(wanted) {
     groups.replaceChildren();
     summary.textContent = "";
     waiting.hidden = false;
-    waiting.replaceChildren(icon("map"), el("p", {}, error.message), el("button", { type: "button", class: "button", onclick: () => drawMap() }, "Try again"));
+    waiting.replaceChildren(
+      icon("map"),
+      el("p", {}, error.message),
+      el("button", { type: "button", class: "button", onclick: () => drawMap() }, "Try again"),
+    );
     redraw();
   }
 }
 
 /** The words as typed; without any, the tags of the library. */
 function words() {
-  const typed = parts.field.value.split(/[\n,;]+/).map((word) => word.trim().slice(0, 100)).filter(Boolean);
+  const typed = parts.field.value
+    .split(/[\n,;]+/)
+    .map((word) => word.trim().slice(0, 100))
+    .filter(Boolean);
   return [...new Set(typed.length ? typed : (state?.tags ?? []).map((tag) => tag.name.slice(0, 100)))].slice(0, 500);
 }
 
@@ -136,7 +205,9 @@ async function label() {
   try {
     const { clusters } = await api.mapLabels(map.job, own);
     if (asked !== map) return;
-    map.names = new Map(clusters.filter(({ labels }) => labels.length).map(({ cluster, labels }) => [cluster, labels[0].word]));
+    map.names = new Map(
+      clusters.filter(({ labels }) => labels.length).map(({ cluster, labels }) => [cluster, labels[0].word]),
+    );
     drawGroups();
     redraw();
   } catch (error) {
@@ -171,12 +242,24 @@ function gather() {
 function drawGroups() {
   parts.groups.replaceChildren(
     ...gather().map(({ title, clusters, number, examples }, index) =>
-      el("li", {}, el("button", { type: "button", title: "Look closer", onclick: () => approach(clusters, title) }, el("span", { class: `swatch swatch-${index % 8}` }), name(title), el("span", { class: "number soft" }, count(number))), iconButton("like", `Find alike: ${title}`, () => alike(examples))),
+      el(
+        "li",
+        {},
+        el(
+          "button",
+          { type: "button", title: "Look closer", onclick: () => approach(clusters, title) },
+          el("span", { class: `swatch swatch-${index % 8}` }),
+          name(title),
+          el("span", { class: "number soft" }, count(number)),
+        ),
+        iconButton("like", `Find alike: ${title}`, () => alike(examples)),
+      ),
     ),
   );
 }
 
-const alike = (ids) => go({ question: { ...empty(), terms: ids.slice(0, 6).map((id) => ({ weight: 1, id })) }, view: "search" });
+const alike = (ids) =>
+  go({ question: { ...empty(), terms: ids.slice(0, 6).map((id) => ({ weight: 1, id })) }, view: "search" });
 
 // the eye
 
@@ -222,7 +305,11 @@ function approach(clusters, title) {
   };
   const [left, right] = inner(xs);
   const [top, bottom] = inner(ys);
-  Object.assign(eye, { x: (left + right) / 2, y: (top + bottom) / 2, zoom: Math.min(60, 0.8 / Math.max(0.01, right - left, bottom - top)) });
+  Object.assign(eye, {
+    x: (left + right) / 2,
+    y: (top + bottom) / 2,
+    zoom: Math.min(60, 0.8 / Math.max(0.01, right - left, bottom - top)),
+  });
   announce(`${title}: ${plural(xs.length, "picture")}`);
   redraw();
 }
@@ -245,7 +332,9 @@ function nearest(x, y, reach) {
   const left = width / 2 - eye.x * side();
   const top = height / 2 - eye.y * side();
   // What is drawn as a thumbnail is hit anywhere on it.
-  const hit = (map.visible ?? []).find((box) => Math.abs(box.x - x) <= box.width / 2 && Math.abs(box.y - y) <= box.height / 2);
+  const hit = (map.visible ?? []).find(
+    (box) => Math.abs(box.x - x) <= box.width / 2 && Math.abs(box.y - y) <= box.height / 2,
+  );
   if (hit) return hit.index;
   let best = -1;
   let distance = reach * reach;
@@ -263,7 +352,10 @@ function nearest(x, y, reach) {
 function open(index) {
   if (index < 0) return;
   const cluster = map.cluster[index];
-  openPicture(map.ids[index], map.ids.filter((_, other) => map.cluster[other] === cluster));
+  openPicture(
+    map.ids[index],
+    map.ids.filter((_, other) => map.cluster[other] === cluster),
+  );
 }
 
 function hover(index, x, y) {
@@ -272,7 +364,11 @@ function hover(index, x, y) {
   if (index !== marked) {
     marked = index;
     redraw();
-    if (index >= 0) preview.replaceChildren(el("img", { src: api.thumb(map.ids[index], 320), alt: "" }), name(named(map.cluster[index])));
+    if (index >= 0)
+      preview.replaceChildren(
+        el("img", { src: api.thumb(map.ids[index], 320), alt: "" }),
+        name(named(map.cluster[index])),
+      );
   }
   preview.hidden = index < 0;
   if (index < 0) return;
@@ -287,10 +383,14 @@ function point(canvas) {
     const box = canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    zoomBy(Math.exp(-(event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY) / 300), ...within(event));
-  }, { passive: false });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoomBy(Math.exp(-(event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY) / 300), ...within(event));
+    },
+    { passive: false },
+  );
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, within(event));
@@ -318,7 +418,8 @@ function point(canvas) {
   const up = (event) => {
     if (!pointers.delete(event.pointerId)) return;
     canvas.classList.remove("moving");
-    if (event.type === "pointerup" && moved <= 4) open(nearest(...within(event), event.pointerType === "touch" ? 22 : 12));
+    if (event.type === "pointerup" && moved <= 4)
+      open(nearest(...within(event), event.pointerType === "touch" ? 22 : 12));
   };
   for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, up);
   canvas.addEventListener("pointerleave", () => hover(-1));

@@ -72,7 +72,8 @@ function pixels(brush, map, seen, left, top, scale, radius, colours, dense) {
     const y = Math.round((top + map.y[index] * scale) * dense - size / 2);
     const ink = inks[map.colour[map.cluster[index]]];
     const [first, last] = [Math.max(0, x), Math.min(width, x + size)];
-    for (let row = Math.max(0, y); row < Math.min(height, y + size); row += 1) dots.fill(ink, row * width + first, Math.max(row * width + first, row * width + last));
+    for (let row = Math.max(0, y); row < Math.min(height, y + size); row += 1)
+      dots.fill(ink, row * width + first, Math.max(row * width + first, row * width + last));
   }
   brush.putImageData(image, 0, 0);
 }
@@ -82,7 +83,10 @@ function thumbnails({ brush, map, seen, at, width, height, colours, again }) {
   const size = Math.max(46, Math.min(96, Math.sqrt((width * height) / Math.max(24, seen.length)) * 0.9));
   const apart = seen.length > 300 ? size * 1.75 : size * 1.12;
   map.places ??= new Map(map.ids.map((id, index) => [id, index]));
-  const first = map.clusters.flatMap(({ examples }) => examples.slice(0, 2)).map((id) => map.places.get(id)).filter((index) => index !== undefined);
+  const first = map.clusters
+    .flatMap(({ examples }) => examples.slice(0, 2))
+    .map((id) => map.places.get(id))
+    .filter((index) => index !== undefined);
   const taken = new Map();
   const boxes = [];
   for (const index of [...first, ...seen]) {
@@ -168,7 +172,8 @@ function names({ brush, canvas, map, left, top, scale, width, height, named }) {
     const half = brush.measureText(text).width / 2 + 9;
     const [cx, cy] = [Math.min(width - half - 4, Math.max(half + 4, left + x * scale)), top + y * scale];
     if (cy < 16 || cy > height - 16 || left + x * scale < -half || left + x * scale > width + half) continue;
-    if (drawn.some((other) => Math.abs(other.cx - cx) < other.half + half + 4 && Math.abs(other.cy - cy) < 28)) continue;
+    if (drawn.some((other) => Math.abs(other.cx - cx) < other.half + half + 4 && Math.abs(other.cy - cy) < 28))
+      continue;
     if (drawn.some((other) => other.words === words && Math.hypot(other.cx - cx, other.cy - cy) < 240)) continue;
     drawn.push({ cx, cy, half, words });
     brush.globalAlpha = 0.9;

@@ -38,7 +38,8 @@ export function announce(text) {
 /** An error in words; what was given up on purpose is none. Gives a function that closes it. */
 export function complain(error, doing = "") {
   if (error?.name === "AbortError") return () => {};
-  const words = error instanceof Problem ? error.message : `Something went wrong on this page: ${error?.message ?? error}`;
+  const words =
+    error instanceof Problem ? error.message : `Something went wrong on this page: ${error?.message ?? error}`;
   if (!(error instanceof Problem)) console.error(error);
   return say(doing ? `${doing}: ${words}` : words, { error: true });
 }

@@ -47,7 +47,8 @@ export function toAddress({ view, picture, question }) {
   if (view !== "search") parts.set("view", view);
   if (question.text) parts.set("q", question.text);
   for (const term of question.terms) parts.append("term", packTerm(term));
-  for (const [key, short] of Object.entries(LISTS)) for (const value of question.filters[key]) parts.append(short, pack(value));
+  for (const [key, short] of Object.entries(LISTS))
+    for (const value of question.filters[key]) parts.append(short, pack(value));
   for (const [key, short] of Object.entries(TEXTS)) if (question.filters[key]) parts.set(short, question.filters[key]);
   if (question.order) parts.set("order", question.order);
   if (picture !== null) parts.set("picture", String(picture));
@@ -61,7 +62,8 @@ export function fromAddress(address) {
   const question = empty();
   question.text = parts.get("q") ?? "";
   question.terms = parts.getAll("term").map(unpackTerm).filter(Boolean).slice(0, 15);
-  for (const [key, short] of Object.entries(LISTS)) question.filters[key] = parts.getAll(short).map(unpack).filter(Boolean);
+  for (const [key, short] of Object.entries(LISTS))
+    question.filters[key] = parts.getAll(short).map(unpack).filter(Boolean);
   for (const [key, short] of Object.entries(TEXTS)) question.filters[key] = parts.get(short) ?? "";
   question.order = ORDERS.includes(parts.get("order")) ? parts.get("order") : null;
   const view = VIEWS.includes(parts.get("view")) ? parts.get("view") : "search";
@@ -82,7 +84,11 @@ export function filtersOf(question) {
   return Object.fromEntries(Object.entries(question.filters).filter(([, value]) => value.length));
 }
 
-export const filterCount = (question) => Object.values(question.filters).reduce((sum, value) => sum + (Array.isArray(value) ? value.length : value ? 1 : 0), 0);
+export const filterCount = (question) =>
+  Object.values(question.filters).reduce(
+    (sum, value) => sum + (Array.isArray(value) ? value.length : value ? 1 : 0),
+    0,
+  );
 
 /** What the server is asked. */
 export function toRequest(question, count) {

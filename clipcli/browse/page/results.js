@@ -121,7 +121,8 @@ export class Results {
   }
 
   learn({ ids, names, dates, tagged }) {
-    for (let index = 0; index < ids.length; index += 1) this.words.set(ids[index], { name: names[index], date: dates[index], tagged: tagged[index] });
+    for (let index = 0; index < ids.length; index += 1)
+      this.words.set(ids[index], { name: names[index], date: dates[index], tagged: tagged[index] });
   }
 
   /** Names of pictures in sight, where they are not known yet; gives whether anything was new. */

@@ -22,7 +22,8 @@ export function addTerm(term) {
 }
 
 /** Search with one picture of the library alone. */
-export const searchLike = (id) => go({ question: { ...empty(), terms: [{ weight: 1, id }] }, view: "search", picture: null });
+export const searchLike = (id) =>
+  go({ question: { ...empty(), terms: [{ weight: 1, id }] }, view: "search", picture: null });
 
 export function startSearchBar() {
   const field = byId("q");
@@ -82,7 +83,8 @@ async function searchByFile(file) {
   try {
     const { upload, same_as: same } = await api.upload(file);
     looked();
-    if (same.length) say("This very picture is in the library.", { undo: { label: "Open", act: () => go({ picture: same[0] }) } });
+    if (same.length)
+      say("This very picture is in the library.", { undo: { label: "Open", act: () => go({ picture: same[0] }) } });
     const terms = place.question.terms.filter((term) => term.upload === undefined);
     go({ question: { ...place.question, terms: [...terms, { weight: 1, upload }] }, view: "search", picture: null });
   } catch (error) {
@@ -136,7 +138,13 @@ function drawChips() {
   box.replaceChildren(...chips, ...filters);
   if (view === "search") box.append(...(adding ? [addField()] : [addButton(1), addButton(-1)]));
   if (chips.length + filters.length > 1 || (filters.length + chips.length && question.text))
-    box.append(el("button", { type: "button", class: "quiet", onclick: () => go({ question: empty(), picture: null }) }, "Clear all"));
+    box.append(
+      el(
+        "button",
+        { type: "button", class: "quiet", onclick: () => go({ question: empty(), picture: null }) },
+        "Clear all",
+      ),
+    );
   if (held) (box.querySelector(`[data-keep="${CSS.escape(held)}"]`) ?? byId("q")).focus();
   else if (adding) box.querySelector("#new-term")?.focus();
 }
@@ -151,27 +159,58 @@ function replaceTerm(index, changes) {
 function termChip(term, index) {
   const minus = term.weight < 0;
   const words = term.text ?? (term.id !== undefined ? `picture ${term.id}` : "your picture");
-  const address = term.id !== undefined ? api.thumb(term.id, 52) : term.upload !== undefined ? api.uploadThumb(term.upload) : null;
+  const address =
+    term.id !== undefined ? api.thumb(term.id, 52) : term.upload !== undefined ? api.uploadThumb(term.upload) : null;
   return el(
     "span",
-    { class: `chip term ${minus ? "minus" : "plus"}`, role: "group", "aria-label": `${minus ? "less like" : "more like"} ${words}` },
+    {
+      class: `chip term ${minus ? "minus" : "plus"}`,
+      role: "group",
+      "aria-label": `${minus ? "less like" : "more like"} ${words}`,
+    },
     el(
       "button",
-      { type: "button", class: "sign", "aria-label": minus ? `Less like ${words}: turn round` : `More like ${words}: turn round`, title: minus ? "Less like this; click for more" : "More like this; click for less", dataset: { keep: `sign${index}` }, onclick: () => replaceTerm(index, { weight: -term.weight }) },
+      {
+        type: "button",
+        class: "sign",
+        "aria-label": minus ? `Less like ${words}: turn round` : `More like ${words}: turn round`,
+        title: minus ? "Less like this; click for more" : "More like this; click for less",
+        dataset: { keep: `sign${index}` },
+        onclick: () => replaceTerm(index, { weight: -term.weight }),
+      },
       icon(minus ? "minus" : "plus"),
     ),
     address && el("img", { src: address, alt: "" }),
     name(words, { class: "what", title: words }),
-    el("input", { type: "number", min: "0.1", max: "100", step: "0.1", value: String(Math.abs(term.weight)), "aria-label": `Weight of ${words}`, title: "Weight", dataset: { keep: `weight${index}` }, onchange: (event) => {
-      const size = Number(event.target.value);
-      if (size > 0 && size <= 100) replaceTerm(index, { weight: minus ? -size : size });
-      else event.target.value = String(Math.abs(term.weight));
-    } }),
+    el("input", {
+      type: "number",
+      min: "0.1",
+      max: "100",
+      step: "0.1",
+      value: String(Math.abs(term.weight)),
+      "aria-label": `Weight of ${words}`,
+      title: "Weight",
+      dataset: { keep: `weight${index}` },
+      onchange: (event) => {
+        const size = Number(event.target.value);
+        if (size > 0 && size <= 100) replaceTerm(index, { weight: minus ? -size : size });
+        else event.target.value = String(Math.abs(term.weight));
+      },
+    }),
     iconButton("close", `Remove ${words}`, () => replaceTerm(index, null), { class: "" }),
   );
 }
 
-const ICONS = { in: "folder", camera: "camera", tag: "tag", format_is: "image", since: "calendar", until: "calendar", near: "place", min_size: "fit" };
+const ICONS = {
+  in: "folder",
+  camera: "camera",
+  tag: "tag",
+  format_is: "image",
+  since: "calendar",
+  until: "calendar",
+  near: "place",
+  min_size: "fit",
+};
 
 function filterChips(question) {
   const chips = [];
@@ -179,15 +218,30 @@ function filterChips(question) {
     if (key === "in") return value.split(/[\\/]/).filter(Boolean).at(-1) ?? value;
     if (key === "since") return `from ${value}`;
     if (key === "until") return `to ${value}`;
-    if (key === "near") return value === EVERYWHERE ? "with a place" : `near ${value.split(",").slice(0, 2).join(", ")}`;
+    if (key === "near")
+      return value === EVERYWHERE ? "with a place" : `near ${value.split(",").slice(0, 2).join(", ")}`;
     if (key === "min_size") return `at least ${value.replace("MP", " megapixels")}`;
     return value;
   };
   for (const [key, held] of Object.entries(question.filters)) {
     for (const value of Array.isArray(held) ? held : held ? [held] : []) {
       const words = say(key, value).toWellFormed?.() ?? say(key, value);
-      const off = () => change({ filters: { ...question.filters, [key]: Array.isArray(held) ? held.filter((other) => other !== value) : "" } }, { view: place.view });
-      chips.push(el("span", { class: "chip" }, icon(ICONS[key]), name(words, { class: "what", title: value.toWellFormed?.() ?? value }), iconButton("close", `Remove the filter ${words}`, off, { class: "" })));
+      const off = () =>
+        change(
+          {
+            filters: { ...question.filters, [key]: Array.isArray(held) ? held.filter((other) => other !== value) : "" },
+          },
+          { view: place.view },
+        );
+      chips.push(
+        el(
+          "span",
+          { class: "chip" },
+          icon(ICONS[key]),
+          name(words, { class: "what", title: value.toWellFormed?.() ?? value }),
+          iconButton("close", `Remove the filter ${words}`, off, { class: "" }),
+        ),
+      );
     }
   }
   return chips;
@@ -198,11 +252,21 @@ export const EVERYWHERE = "0,0,20038";
 
 function addButton(sign) {
   const label = sign > 0 ? "More like…" : "Less like…";
-  return el("button", { type: "button", class: "add-term", dataset: { keep: `add${sign}` }, onclick: () => {
-    adding = sign;
-    byId("chips").contains(document.activeElement) && document.activeElement.blur();
-    drawChips();
-  } }, icon(sign > 0 ? "plus" : "minus"), label);
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "add-term",
+      dataset: { keep: `add${sign}` },
+      onclick: () => {
+        adding = sign;
+        byId("chips").contains(document.activeElement) && document.activeElement.blur();
+        drawChips();
+      },
+    },
+    icon(sign > 0 ? "plus" : "minus"),
+    label,
+  );
 }
 
 function addField() {

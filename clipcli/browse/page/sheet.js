@@ -9,7 +9,10 @@ export function openSheet(title, ...contents) {
   const sheet = byId("sheet");
   if (sheet.open) sheet.close();
   back = document.activeElement;
-  sheet.replaceChildren(el("header", {}, el("h2", { id: "sheet-title" }, title), iconButton("close", "Close", closeSheet)), el("div", { class: "body" }, ...contents));
+  sheet.replaceChildren(
+    el("header", {}, el("h2", { id: "sheet-title" }, title), iconButton("close", "Close", closeSheet)),
+    el("div", { class: "body" }, ...contents),
+  );
   sheet.showModal();
   (sheet.querySelector(".body form input") ?? sheet.querySelector("button")).focus();
 }

@@ -21,13 +21,30 @@ let number = 0;
 export function tagInput(label, save, drawing = "plus") {
   number += 1;
   const list = el("datalist", { id: `tags-${number}` });
-  const field = el("input", { type: "text", "aria-label": label, placeholder: label, maxlength: "200", autocomplete: "off", list: list.id, onfocus: () => offer(list) });
-  const form = el("form", { class: "new-label", onsubmit: (event) => {
-    event.preventDefault();
-    const text = field.value.trim();
-    if (!text) return;
-    field.value = "";
-    save(text);
-  } }, el("div", { class: "field" }, field), el("button", { type: "submit", class: "button", "aria-label": label }, icon(drawing)), list);
+  const field = el("input", {
+    type: "text",
+    "aria-label": label,
+    placeholder: label,
+    maxlength: "200",
+    autocomplete: "off",
+    list: list.id,
+    onfocus: () => offer(list),
+  });
+  const form = el(
+    "form",
+    {
+      class: "new-label",
+      onsubmit: (event) => {
+        event.preventDefault();
+        const text = field.value.trim();
+        if (!text) return;
+        field.value = "";
+        save(text);
+      },
+    },
+    el("div", { class: "field" }, field),
+    el("button", { type: "submit", class: "button", "aria-label": label }, icon(drawing)),
+    list,
+  );
   return form;
 }

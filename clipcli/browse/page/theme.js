@@ -12,7 +12,8 @@
   };
   const chosen = read();
   if (chosen === "dark" || chosen === "light") root.dataset.theme = chosen;
-  const isDark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const isDark = () =>
+    (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
   globalThis.clipTheme = {
     isDark,
     toggle() {

@@ -45,7 +45,24 @@ export function startViewer(given) {
   const stage = el("div", { class: "stage" }, frame, trouble, before, next);
   const side = el("div", { class: "side", role: "region", "aria-label": "Facts", tabindex: "0" });
   dialog.append(el("div", { class: "head" }, close, where, out, closer, fit, pick, info), stage, side);
-  parts = { dialog, where, pick, out, closer, fit, frame, soft, sharp, before, next, trouble, stage, side, info, plain };
+  parts = {
+    dialog,
+    where,
+    pick,
+    out,
+    closer,
+    fit,
+    frame,
+    soft,
+    sharp,
+    before,
+    next,
+    trouble,
+    stage,
+    side,
+    info,
+    plain,
+  };
   zoom = new Zoom(stage, frame, zoomed);
   zoom.swept = step;
   dialog.addEventListener("cancel", (event) => {
@@ -114,7 +131,9 @@ function show(id) {
   sharp.alt = "";
   soft.src = api.thumb(id, 320);
   sharp.onload = () => sharp.classList.add("ready");
-  sharp.onerror = () => id === shown && fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
+  sharp.onerror = () =>
+    id === shown &&
+    fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
   sharp.src = api.full(id);
   drawPosition();
   mark();
@@ -133,7 +152,8 @@ async function learn(id, signal) {
     parts.dialog.setAttribute("aria-label", facts.name);
     announce(`${facts.name}, ${parts.where.textContent}`);
     const index = list.ids.indexOf(id);
-    for (const other of [list.ids[index + 1], index > 0 ? list.ids[index - 1] : undefined]) if (other !== undefined) new Image().src = api.full(other);
+    for (const other of [list.ids[index + 1], index > 0 ? list.ids[index - 1] : undefined])
+      if (other !== undefined) new Image().src = api.full(other);
     if (facts.vector) drawAlike(id, await api.similar(id, 24, signal));
   } catch (error) {
     if (error.code === "not-found") {
@@ -179,7 +199,14 @@ function zoomed(scale) {
   parts.closer.disabled = scale >= 16;
   // Where the picture has more pixels than were sent, they are fetched when one looks closely.
   const { sharp } = parts;
-  if (scale > 2 && facts && facts.id === shown && Math.max(facts.width, facts.height) > 4096 && !sharp.src.endsWith("original=1")) sharp.src = api.original(shown);
+  if (
+    scale > 2 &&
+    facts &&
+    facts.id === shown &&
+    Math.max(facts.width, facts.height) > 4096 &&
+    !sharp.src.endsWith("original=1")
+  )
+    sharp.src = api.original(shown);
 }
 
 // facts
@@ -196,27 +223,86 @@ function drawFacts() {
   const megapixels = (facts.width * facts.height) / 1e6;
   const from = { file: " (by its file)", xmp: "", exif: "" }[facts.taken_from] ?? "";
   side.replaceChildren(
-    el("div", {}, el("h2", {}, name(facts.name)), el("button", { type: "button", class: "folder", title: "Everything in this folder", onclick: () => filter("in", [facts.folder]) }, name(facts.folder_shown))),
+    el(
+      "div",
+      {},
+      el("h2", {}, name(facts.name)),
+      el(
+        "button",
+        {
+          type: "button",
+          class: "folder",
+          title: "Everything in this folder",
+          onclick: () => filter("in", [facts.folder]),
+        },
+        name(facts.folder_shown),
+      ),
+    ),
     el(
       "dl",
       { class: "facts" },
       facts.taken_at && fact("Taken", moment(facts.taken_at) + from),
-      fact("Size", `${count(facts.width)} × ${count(facts.height)}`, el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`)),
+      fact(
+        "Size",
+        `${count(facts.width)} × ${count(facts.height)}`,
+        el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`),
+      ),
       fact("File", `${facts.format.toUpperCase()}, ${bytes(facts.bytes)}`),
       facts.camera && fact("Camera", name(facts.camera)),
       facts.lens && fact("Lens", name(facts.lens)),
-      position && fact("Place", position, el("button", { type: "button", class: "quiet", onclick: () => filter("near", `${facts.latitude.toFixed(5)},${facts.longitude.toFixed(5)},5`) }, "Nearby")),
-      facts.copies.length > 0 && fact("Copies", ...facts.copies.slice(0, 8).map((copy) => el("button", { type: "button", class: "quiet", onclick: () => go({ picture: copy }, { replace: true }) }, `no. ${copy}`))),
+      position &&
+        fact(
+          "Place",
+          position,
+          el(
+            "button",
+            {
+              type: "button",
+              class: "quiet",
+              onclick: () => filter("near", `${facts.latitude.toFixed(5)},${facts.longitude.toFixed(5)},5`),
+            },
+            "Nearby",
+          ),
+        ),
+      facts.copies.length > 0 &&
+        fact(
+          "Copies",
+          ...facts.copies
+            .slice(0, 8)
+            .map((copy) =>
+              el(
+                "button",
+                { type: "button", class: "quiet", onclick: () => go({ picture: copy }, { replace: true }) },
+                `no. ${copy}`,
+              ),
+            ),
+        ),
       !facts.present && fact("Missing", "The file is not there now."),
       facts.present && facts.stale && fact("Note", "The file could not be read when it was last looked at."),
     ),
-    el("div", {}, el("h3", {}, "Tags"), labels(), tagInput("Add a tag", async (label) => retag(id, { add: [label] }))),
+    el(
+      "div",
+      {},
+      el("h3", {}, "Tags"),
+      labels(),
+      tagInput("Add a tag", async (label) => retag(id, { add: [label] })),
+    ),
     el(
       "div",
       { class: "doing" },
       el("button", { type: "button", class: "button", onclick: () => searchLike(id) }, icon("like"), "Find alike"),
-      el("button", { type: "button", class: "button", onclick: () => addTerm({ weight: 1, id }) }, icon("plus"), "More like"),
-      el("button", { type: "button", class: "button", onclick: () => addTerm({ weight: -1, id }) }, icon("minus"), "Less like"),
+      el(
+        "button",
+        { type: "button", class: "button", onclick: () => addTerm({ weight: 1, id }) },
+        icon("plus"),
+        "More like",
+      ),
+      el(
+        "button",
+        { type: "button", class: "button", onclick: () => addTerm({ weight: -1, id }) },
+        icon("minus"),
+        "Less like",
+      ),
       el("button", { type: "button", class: "button", onclick: () => hooks.copy([id]) }, icon("copy"), "Copy path"),
     ),
     el("div", { class: "alike-box", hidden: true }),
@@ -263,12 +349,29 @@ function drawAlike(id, answer) {
   box.hidden = false;
   box.replaceChildren(
     el("h3", {}, "Looks like it"),
-    el("ul", { class: "alike" }, answer.ids.map((other, index) =>
-      el("li", {}, el("button", { type: "button", "aria-label": answer.names[index] || `Picture ${other}`, title: `${answer.names[index]}  ${answer.scores[index].toFixed(2)}`, onclick: () => {
-        through([id, ...answer.ids], answer.ids.length + 1);
-        go({ picture: other });
-      } }, el("img", { src: api.thumb(other, 160), alt: "", loading: "lazy" }))),
-    )),
+    el(
+      "ul",
+      { class: "alike" },
+      answer.ids.map((other, index) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              "aria-label": answer.names[index] || `Picture ${other}`,
+              title: `${answer.names[index]}  ${answer.scores[index].toFixed(2)}`,
+              onclick: () => {
+                through([id, ...answer.ids], answer.ids.length + 1);
+                go({ picture: other });
+              },
+            },
+            el("img", { src: api.thumb(other, 160), alt: "", loading: "lazy" }),
+          ),
+        ),
+      ),
+    ),
   );
 }
 
@@ -279,7 +382,8 @@ function pressed(event) {
   if (typing) {
     if (event.key !== "Escape") return;
     parts.side.focus();
-  } else if (event.key.startsWith("Arrow") && far) zoom.shift(...{ ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }[event.key]);
+  } else if (event.key.startsWith("Arrow") && far)
+    zoom.shift(...{ ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }[event.key]);
   else if (event.key === "ArrowLeft") step(-1);
   else if (event.key === "ArrowRight") step(1);
   else if (event.key === "+" || event.key === "=") zoom.by(1.5);
@@ -299,6 +403,6 @@ function pressed(event) {
 
 /** Something outside has changed the tags of pictures. */
 export function refreshFacts() {
-  if (shown !== null && parts.dialog.open && !parts.side.contains(document.activeElement)) learn(shown, new AbortController().signal);
+  if (shown !== null && parts.dialog.open && !parts.side.contains(document.activeElement))
+    learn(shown, new AbortController().signal);
 }
-

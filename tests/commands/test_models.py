@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle import installed
-from clipcli.bundle.installed import find_model, install, models_folder
+from clipcli.bundle.hub.catalogue import known_models
+from clipcli.bundle.hub.pulling import parse_address
+from clipcli.bundle.installed import check_name, find_model, install, models_folder
+from clipcli.bundle.spec import read_spec, write_spec
 from tests.tiny_bundle import make_tiny_bundle
 from tests.tiny_library import make_tiny_library
 
@@ -44,7 +48,7 @@ def records(result: Any) -> list[dict[str, Any]]:
 
 
 def test_list_shows_what_is_installed_and_which_is_used(models: Models, mine: Path) -> None:
-    lines = models("list").stdout.splitlines()
+    lines = models("list").stdout.split("\n\n")[0].splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [["mine", "tiny"], ["*", "starter"]]
     found = records(models("list", "--format", "json"))
     assert [(one["name"], one["default"], one["shipped"]) for one in found] == [
@@ -76,14 +80,15 @@ def test_list_names_damaged_models_and_goes_on(models: Models, mine: Path) -> No
 def test_an_empty_list_says_so(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "shipped_model", lambda: None)
     result = models("list")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("\nto be had: clip models pull NAME\n")
     assert "no models" in result.stderr
     assert records(models("list", "--format", "json")) == []
 
 
 def test_show_tells_everything(models: Models, mine: Path) -> None:
     text = models("show", "mine").stdout
-    for fact in (str(mine), "32 pixels", "at most 16 tokens", "fp32 (default)", "image_min_cosine 1", "MIT"):
+    for fact in (str(mine), "32 pixels", "at most 16 tokens", "fp32 (default)", "image min cosine 1", "MIT"):
         assert fact in text
     (record,) = records(models("show", "mine", "--format", "json"))
     assert record["preprocess"]["image_size"] == 32
@@ -91,6 +96,57 @@ def test_show_tells_everything(models: Models, mine: Path) -> None:
     assert "starter" in models("show").stdout
     (row,) = csv.DictReader(io.StringIO(models("show", "mine", "--format", "csv").stdout))
     assert json.loads(row["preprocess"])["image_size"] == 32
+
+
+def test_show_writes_lists_objects_and_figures_to_be_read(models: Models, mine: Path) -> None:
+    spec = read_spec(mine)
+    metrics = {"birds": {"photos": 12000, "top-1": 0.70155, "loss": 1.23456789, "text_to_image R@1": 0.05}}
+    provenance = {
+        "trained_on": [f"part-{number}-of-many.parquet" for number in range(4)],
+        "refused": {},
+        "frozen": True,
+    }
+    write_spec(mine, dataclasses.replace(spec, metrics=metrics, provenance=provenance))
+    text = models("show", "mine").stdout
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    assert ["birds", "photos 12,000, loss 1.23457"] in lines
+    assert {"top-1 70.2 %", "text to image R@1 5.0 %"} <= {" ".join(line) for line in lines}
+    assert ["trained", "on part-0-of-many.parquet"] in [" ".join(line).split(maxsplit=1) for line in lines]
+    assert ["part-1-of-many.parquet"] in lines
+    assert ["frozen", "yes"] in lines
+    assert not set("{}[]'") & set(text.split("fp32 (default)")[1])
+    (record,) = records(models("show", "mine", "--format", "json"))
+    assert (record["metrics"], record["provenance"]) == (metrics, provenance)
+
+
+def test_list_names_what_is_to_be_had(models: Models, mine: Path) -> None:
+    text = models("list").stdout
+    assert "mine" in text
+    shown = text.split("to be had: clip models pull NAME\n")[1].splitlines()[1:]
+    assert [line.split()[0] for line in shown] == [known.name for known in known_models()]
+    assert "mine" not in models("list", "--known").stdout
+    found = records(models("list", "--known", "--format", "json"))
+    assert [one["name"] for one in found] == [known.name for known in known_models()]
+    assert not any(one["installed"] for one in found)
+    known = known_models()[0]
+    spec = read_spec(mine)
+    write_spec(mine, dataclasses.replace(spec, provenance={"repository": known.repository}))
+    assert known.name not in [line.split(maxsplit=1)[0] for line in models("list").stdout.splitlines() if line]
+    assert records(models("list", "--known", "--format", "json"))[0]["installed"]
+
+
+def test_every_published_figure_has_its_reference() -> None:
+    names = [known.name for known in known_models()]
+    assert len(set(names)) == len(names)
+    for known in known_models():
+        assert check_name(known.name) == known.name
+        assert parse_address(f"hf:{known.repository}").repository == known.repository
+        assert known.comes_as in ("graphs", "weights")
+        assert known.size_bytes > 1e8
+        for reference in (known.licence_from, known.zero_shot_from):
+            assert reference is None or reference.startswith("https://")
+    with pytest.raises(ValueError, match="needs its reference"):
+        dataclasses.replace(known_models()[0], zero_shot_from=None)
 
 
 def test_show_takes_a_folder_and_misses_a_name(models: Models, shipped: Path) -> None:

@@ -6,11 +6,10 @@ Half of the kills come at a moment drawn from the whole run, half shortly after 
 kills files are added, changed, moved and deleted. A round of kills begins with no library or with one of an earlier
 schema, and ends with a run that is left alone. After every kill, on a copy of what lies on the disk:
 
-- PRAGMA integrity_check and foreign_key_check find nothing;
+- PRAGMA integrity_check and foreign_key_check find nothing, and no process is left over;
 - every vector that was there before, or whose batch was reported as committed, is there as long as a file has its
   content, and so are the tags;
-- a batch is there whole or not at all, and of the pictures handed to the model no more than one batch is missing;
-- no process is left over.
+- a batch is there whole or not at all, and of the pictures handed to the model no more than one batch is missing.
 
 Ends with 1 when any of that fails, and keeps the folder for a look.
 """
@@ -24,20 +23,20 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.after_kill import Broken, nobody_left, phase_of, state_of, version_of
 from benchmarks.told_embed import PHASES
+from clipcli.library.schema import SCHEMA_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 IN_FLIGHT = 8
@@ -47,12 +46,8 @@ SLOW_S = 0.012  # a batch in the model, so that kills land there
 AIMS = {
     "embed": ("opening", "migrating", "loading", "scanning", "reading", "embedding", "writing", "forgetting",
               "finishing", "closing"),
-    "search": ("opening", "caching", "closing"),
+    "search": ("opening", "caching", "caching", "closing"),
 }  # fmt: skip
-
-
-class Broken(Exception):
-    """A promise that was not kept."""
 
 
 @dataclass(kw_only=True)
@@ -116,14 +111,14 @@ class _Round:
         if library is not None:
             self._db.parent.mkdir()
             self._db.write_bytes(library)
-            self._vectors, self._tags, _ = _state(self._db)
+            self._vectors, self._tags, _ = state_of(self._db)
 
     def kill(self) -> None:
         """Begin a run (one in eight is a search, which makes a cache), kill it, and look at what is left."""
         searching = self._db.exists() and self._chance.random() < 0.125
         self._log.unlink(missing_ok=True)
         process = self._begin(search=searching)
-        aim = self._chance.choice(AIMS["search" if searching else "embed"]) if self._chance.random() < 0.5 else None
+        aim = self._aim(searching)
         if aim is None:
             time.sleep(self._chance.uniform(0, self._findings.lasts_s))
         else:
@@ -131,15 +126,21 @@ class _Round:
             time.sleep(self._chance.uniform(0, self._chance.choice((0.0002, 0.002, 0.02))))  # some phases are short
         process.send_signal(signal.SIGKILL)
         died = process.wait() == -signal.SIGKILL
-        _nobody_left(process.pid)
+        nobody_left(process.pid)
         log = self._log.read_text().splitlines() if self._log.exists() else ["+starting"]
         again = self._look(log)
         if died:
-            self._findings.phases[_phase(log)] += 1
+            self._findings.phases[phase_of(log)] += 1
             self._findings.again[again] += 1
         else:
             self._findings.survived += 1
         self._change_files()
+
+    def _aim(self, searching: bool) -> str | None:
+        """The phase to die in; None for any moment. A library that has to be migrated has to be for a few runs only."""
+        if not searching and (not self._db.exists() or version_of(self._db) < SCHEMA_VERSION):
+            return self._chance.choice(("migrating", "migrating", "opening", None))
+        return self._chance.choice(AIMS["search" if searching else "embed"]) if self._chance.random() < 0.5 else None
 
     def finish(self) -> None:
         """Two runs that nobody disturbs: the first leaves nothing to do for the second."""
@@ -185,7 +186,7 @@ class _Round:
             if self._vectors:
                 raise Broken("the library is gone")
             return sum(int(line.split()[1]) for line in log if line.startswith("begun"))
-        vectors, tags, found = _state(self._db)
+        vectors, tags, found = state_of(self._db)
         if found != ["ok"]:
             raise Broken(f"integrity: {found}")
         there = self._contents()
@@ -233,42 +234,6 @@ class _Round:
                 file.rename(target)
             elif do == "change":
                 Image.new("RGB", (5, 5), tuple(self._chance.randbytes(3))).save(file)
-
-
-def _state(db: Path) -> tuple[set[tuple[str, bytes]], set[tuple[int, str]], list[str]]:
-    """Vectors with their digest, tags, and what SQLite's checks say: of a copy, so that nothing is mended in place."""
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "copy.db"
-        shutil.copyfile(db, copy)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(f"{db}-wal", f"{copy}-wal")
-        with closing(sqlite3.connect(copy)) as connection:
-            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check")]
-            found += [str(row) for row in connection.execute("PRAGMA foreign_key_check")]
-            return (
-                set(connection.execute("SELECT digest, vector FROM embeddings")),
-                set(connection.execute("SELECT image_id, label FROM tags")),
-                found,
-            )
-
-
-def _phase(log: list[str]) -> str:
-    """Where the process was: what it had begun and not ended."""
-    begun = Counter(line[1:] for line in log if line.startswith("+"))
-    begun.subtract(line[1:] for line in log if line.startswith("-"))
-    return next((phase for phase in PHASES if begun[phase] > 0), "in between")
-
-
-def _nobody_left(group: int) -> None:
-    """Whatever the killed process had started ends as well."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.01)
-    raise Broken("a process was left over")
 
 
 def main() -> int:

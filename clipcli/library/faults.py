@@ -23,7 +23,11 @@ class Kind:
 
 KINDS = {
     "integrity": Kind(damage=True, meaning="SQLite finds the file damaged", remedy="indexes are made again"),
-    "schema": Kind(damage=True, meaning="a table, index, view or trigger is missing or altered", remedy="made again"),
+    "schema": Kind(
+        damage=True,
+        meaning="a table, column, index, view or trigger is missing or altered",
+        remedy="made again, but no table or column that is there",
+    ),
     "orphan": Kind(damage=True, meaning="rows belong to a row that is not there", remedy="removed"),
     "not-a-number": Kind(damage=True, meaning="a vector has NaN or infinity in it", remedy="dropped"),
     "wrong-length": Kind(damage=True, meaning="a vector has more or fewer numbers than the model", remedy="dropped"),

@@ -22,6 +22,8 @@ Library code raises these; only `clipcli.app` turns one into a line on stderr an
 from __future__ import annotations
 
 import errno
+import os
+import sys
 
 __all__ = [
     "ClipError",
@@ -113,7 +115,7 @@ class MissingExtraError(ClipError):
     exit_code = 10
 
     def __init__(self, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'clipcli[{extra}]'")
+        super().__init__(f"{purpose} needs the extra '{extra}': {pip_line(extra)}")
         self.extra = extra
 
 
@@ -127,3 +129,37 @@ class DataError(ClipError):
     """The data is unfit to train on."""
 
     exit_code = 12
+
+
+def pip_line(extra: str) -> str:
+    """What to type to have an extra installed, from wherever this program was installed from (PEP 610)."""
+    import json
+    import shlex
+    from importlib.metadata import PackageNotFoundError, distribution
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        origin = json.loads(distribution("clipcli").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    url, editable = str(origin.get("url", "")), ""
+    source = f"clipcli[{extra}]"
+    if url.startswith("file:"):
+        folder = url2pathname(urlsplit(url).path)
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        source = f"{'.' if os.path.realpath(folder) == os.path.realpath(os.curdir) else folder}[{extra}]"
+    elif "vcs_info" in origin:
+        source = f"clipcli[{extra}] @ {origin['vcs_info'].get('vcs', 'git')}+{url}"
+    elif url:
+        source = f"clipcli[{extra}] @ {url}"
+    if "pipx" in sys.prefix.split(os.sep):
+        return f"pipx install --force {editable and '--editable '}{_quoted(source)}"
+    # The `pip` of the shell is that of another Python unless this environment is the active one.
+    active = sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix
+    return f"{'pip' if active else f'{shlex.quote(sys.executable)} -m pip'} install {editable}{_quoted(source)}"
+
+
+def _quoted(text: str) -> str:
+    """In quotes always: several shells give brackets a meaning of their own."""
+    return f'"{text}"' if os.name == "nt" or "'" in text else f"'{text}'"

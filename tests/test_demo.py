@@ -16,6 +16,7 @@ from clipcli.app import app
 from clipcli.bundle import installed
 from clipcli.commands import demo as module
 from clipcli.commands.opening import STARTER_NOTE
+from clipcli.errors import pip_line
 from clipcli.render import matrix
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -88,7 +89,7 @@ def test_without_the_extra_it_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == missing else find(name, *a))
     done = run("-m", bundle, "-o", tmp_path / "demo")
     assert (done.exit_code, done.stdout) == (10, "")
-    assert done.stderr == "clip: the demo needs the extra 'demo': pip install 'clipcli[demo]'\n"
+    assert done.stderr == f"clip: the demo needs the extra 'demo': {pip_line('demo')}\n"
     assert not (tmp_path / "demo").exists()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import onnxruntime as runtime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from clipcli.errors import DeviceError, ModelError, UsageError
+from clipcli.errors import DeviceError, ModelError, UsageError, pip_line
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -117,5 +117,5 @@ def _why_no_cuda() -> str:
     try:
         ctypes.CDLL(os.fspath(library))
     except OSError as error:
-        return f"{first_line(error)} (pip install 'clipcli[cuda]' brings CUDA's libraries)"
+        return f"{first_line(error)} ({pip_line('cuda')} brings CUDA's libraries)"
     return "ONNX Runtime fell back to the CPU (no GPU it can use)"

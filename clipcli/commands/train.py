@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.errors import ClipError, MissingExtraError, UsageError
+from clipcli.errors import ClipError, MissingExtraError, UsageError, pip_line
 
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
@@ -247,7 +247,7 @@ def _leave_curves(run: Path, name: str) -> None:
     from trainer.checkpoints import read_metrics
 
     if find_spec("matplotlib") is None:
-        say("no picture of the curves: that needs the extra 'plot' (pip install 'clipcli[plot]')")
+        say(f"no picture of the curves: that needs the extra 'plot' ({pip_line('plot')})")
         return
     from clipcli.render.curves import write_curves
 

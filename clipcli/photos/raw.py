@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from clipcli.errors import ImageError
+from clipcli.errors import ImageError, pip_line
 
 if TYPE_CHECKING:
     import rawpy
@@ -51,7 +51,7 @@ def read_raw(file: IO[bytes], *, least_side: int | None, judge: Callable[[tuple[
     try:
         import rawpy
     except ImportError:
-        raise ImageError("a camera's raw file; pip install 'clipcli[raw]' reads it", reason=NEEDS_RAW) from None
+        raise ImageError(f"a camera's raw file; {pip_line('raw')} reads it", reason=NEEDS_RAW) from None
     exif = _exif(file)
     file.seek(0)
     with rawpy.imread(cast(BinaryIO, file)) as raw:

@@ -19,7 +19,7 @@ import pytest
 
 from clipcli.browse import serving
 from clipcli.browse.serving import bind
-from clipcli.errors import UsageError
+from clipcli.errors import UsageError, pip_line
 from tests.browse.conftest import Stage
 
 Clip = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -199,4 +199,4 @@ def test_without_the_extra_it_says_how_to_get_it(stage: Stage) -> None:
         check=False,
     )
     assert done.returncode == 10
-    assert done.stderr == "clip: the page in the browser needs the extra 'ui': pip install 'clipcli[ui]'\n"
+    assert done.stderr == f"clip: the page in the browser needs the extra 'ui': {pip_line('ui')}\n"

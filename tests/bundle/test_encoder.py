@@ -18,7 +18,7 @@ from clipcli.bundle.encoder import Model
 from clipcli.bundle.probe import read_probe, tower_cosine
 from clipcli.bundle.sessions import open_session
 from clipcli.bundle.spec import read_spec, write_spec
-from clipcli.errors import DeviceError, ModelError, NotFoundError, UsageError
+from clipcli.errors import DeviceError, ModelError, NotFoundError, UsageError, pip_line
 from tests.tiny_bundle import COLOURS, CONTEXT, DIM, SIZE, make_tiny_bundle, solid_pixels
 
 
@@ -211,7 +211,8 @@ def test_the_reason_is_a_missing_driver_or_a_missing_library(monkeypatch: pytest
         raise OSError("libcublasLt.so.13: cannot open shared object file\nmore")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert sessions._why_no_cuda().startswith("libcublasLt.so.13: cannot open shared object file (pip install")
+    why = f"libcublasLt.so.13: cannot open shared object file ({pip_line('cuda')} brings CUDA's libraries)"
+    assert sessions._why_no_cuda() == why
     monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
     assert "fell back" in sessions._why_no_cuda()
 

@@ -15,6 +15,7 @@ from clipcli.app import app
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model, install, list_models
 from clipcli.bundle.spec import read_spec
+from clipcli.errors import pip_line
 from tests.export.conftest import Done
 from tests.export.towers import make_run, write_pairs
 
@@ -177,5 +178,5 @@ def test_without_torch_the_extra_is_named(export: Export, run: Path, monkeypatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else original(name))
     result = export(run)
     assert result.exit_code == 10
-    assert "pip install 'clipcli[train]'" in result.stderr
+    assert pip_line("train") in result.stderr
     assert result.stderr.count("\n") == 1

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle.encoder import Model
+from clipcli.errors import pip_line
 from clipcli.library import embedding_npz, interchange
 from clipcli.library.interchange import import_embeddings
 from clipcli.library.run_lock import RunLock
@@ -258,7 +259,7 @@ def test_without_pyarrow_the_extra_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
     result = clip(library_file, "export", tmp_path / "out.parquet")
     assert result.exit_code == 10
-    assert "pip install 'clipcli[parquet]'" in result.stderr
+    assert pip_line("parquet") in result.stderr
 
 
 def test_an_export_that_fails_leaves_nothing(

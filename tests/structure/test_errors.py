@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import re
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -54,4 +61,38 @@ def test_codes_tell_errors_apart() -> None:
 
 
 def test_a_missing_extra_names_its_pip_line() -> None:
-    assert "pip install 'clipcli[train]'" in str(errors.MissingExtraError("train", "clip train"))
+    assert str(errors.MissingExtraError("train", "clip train")).endswith(errors.pip_line("train"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (None, "pip install 'clipcli[train]'"),
+        ({"url": "file:///home/me/my%20clip", "dir_info": {}}, "pip install '/home/me/my clip[train]'"),
+        ({"url": "file:///home/me/clip", "dir_info": {"editable": True}}, "pip install -e '/home/me/clip[train]'"),
+        (
+            {"url": "https://example.org/clip", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+            "pip install 'clipcli[train] @ git+https://example.org/clip'",
+        ),
+        ({"url": "https://example.org/clip.whl"}, "pip install 'clipcli[train] @ https://example.org/clip.whl'"),
+    ],
+)
+def test_a_missing_extra_is_installed_from_where_the_program_came_from(
+    origin: dict[str, Any] | None, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SimpleNamespace(read_text=lambda name: None if origin is None else json.dumps(origin))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert errors.pip_line("train") == line
+    monkeypatch.delenv("VIRTUAL_ENV")  # the `pip` of this shell is another Python's
+    assert errors.pip_line("train") == line.replace("pip", f"{shlex.quote(sys.executable)} -m pip", 1)
+
+
+def test_a_missing_extra_within_the_folder_and_with_pipx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = json.dumps({"url": tmp_path.as_uri(), "dir_info": {}})
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda _: origin))
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.chdir(tmp_path)
+    assert errors.pip_line("train") == "pip install '.[train]'"
+    monkeypatch.setattr(sys, "prefix", "/home/me/.local/share/pipx/venvs/clipcli")
+    assert errors.pip_line("train") == "pipx install --force '.[train]'"

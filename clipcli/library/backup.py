@@ -46,8 +46,9 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
     except PermissionError as error:
         raise LibraryLockedError(f"no backup can be written to {shown(target)} ({error.strerror})") from None
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
+        for left in (partial, *(partial.with_name(partial.name + end) for end in ("-journal", "-wal", "-shm"))):
+            with contextlib.suppress(OSError):
+                left.unlink()
     return target.stat().st_size
 
 

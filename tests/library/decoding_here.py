@@ -48,13 +48,14 @@ class _Here:
         if self._server._file is not None:
             self._server._file.close()
 
-    def open(self, path: bytes, *, size: int, limit_s: float) -> Opened:
+    def open(self, path: bytes, *, size: int, limit_s: float, at_once: Any = None) -> Opened:
         try:
             return Opened(**self._server._read(path))
         except OSError as error:
             raise file_error(error) from error
 
-    def decode(self, *, limit_s: float, **wish: Any) -> tuple[NDArray[np.uint8], Facts]:
-        reply, pixels = self._server._decode(**wish)
+    def decode(self, wish: Any = None, **options: Any) -> tuple[NDArray[np.uint8], Facts]:
+        options.pop("limit_s", None)
+        reply, pixels = self._server._decode(**(options if wish is None else wish.record))
         facts = Facts(**reply["facts"])
         return np.frombuffer(pixels, dtype=np.uint8).reshape(reply["frames"], self._side, self._side, 3), facts

@@ -136,6 +136,24 @@ def test_an_error_in_any_stage_is_raised_and_ends_the_run(stage: str) -> None:
     wait_for_threads()
 
 
+def test_after_a_batch_that_could_not_be_written_no_other_is() -> None:
+    """The next one may be computed already: it waits in the queue while the disk turns out to be full."""
+    asked: list[int] = []
+
+    def commit(batch: Batch) -> None:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            time.sleep(0.2)  # time enough to compute the next
+            raise NoSpaceError("full")
+
+    for _ in range(3):
+        asked.clear()
+        with pytest.raises(NoSpaceError):
+            run(200, commit=commit)
+        assert asked == [0, 1]
+    wait_for_threads()
+
+
 def wait_for_threads() -> None:
     deadline = time.monotonic() + 5
     while any(thread.name.startswith(("read", "model", "write")) for thread in threading.enumerate()):

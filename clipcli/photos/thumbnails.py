@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from clipcli.errors import ImageError
-from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS, TooLargeError, open_image
+from clipcli.photos.decode import TooLargeError, open_image
+from clipcli.photos.memory import fitting_megapixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -23,12 +24,16 @@ __all__ = ["LONGEST_SIDE", "encode", "small_picture", "small_pictures", "thumbna
 Encoding = Literal["jpeg", "webp"]
 
 LONGEST_SIDE = 4096
-MOST_WORKERS = 8
+MOST_WORKERS = 4
 # Pictures above this are decoded one at a time: a picture of 150 megapixels takes close to a gigabyte while it is
 # turned and made small, and as many of them as there are threads would be more than a laptop has.
 SIDE_BY_SIDE_MEGAPIXELS = 32.0
 
-_one_at_a_time = threading.Lock()
+
+@cache
+def _alone() -> ThreadPoolExecutor:
+    """The one thread for large pictures: always the same, since each thread keeps to itself what it has freed."""
+    return ThreadPoolExecutor(1, thread_name_prefix="large-pictures")
 
 
 def thumbnail(
@@ -37,7 +42,7 @@ def thumbnail(
     long_side: int,
     encoding: Encoding = "webp",
     quality: int = 80,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    max_megapixels: float | None = None,
 ) -> bytes:
     """The picture as a WebP or JPEG file whose longer side has at most `long_side` pixels; never made larger.
 
@@ -50,20 +55,18 @@ def thumbnail(
     )
 
 
-def small_picture(
-    source: Path | bytes | str, *, long_side: int, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-) -> Picture:
-    """As `thumbnail`, as an RGB picture in memory."""
+def small_picture(source: Path | bytes | str, *, long_side: int, max_megapixels: float | None = None) -> Picture:
+    """As `thumbnail`, as an RGB picture in memory. Without `max_megapixels` the limit is what fits this machine."""
     if not 1 <= long_side <= LONGEST_SIDE:
         raise ValueError(f"the longer side has 1 to {LONGEST_SIDE} pixels, not {long_side}")
+    max_megapixels = fitting_megapixels() if max_megapixels is None else max_megapixels
     try:
         picture = _opened(source, long_side, min(max_megapixels, SIDE_BY_SIDE_MEGAPIXELS))
     except TooLargeError as error:
         if error.megapixels > max_megapixels:
             picture = _opened(source, long_side, max_megapixels)  # the same again, with the limit that was asked for
         else:
-            with _one_at_a_time:
-                picture = _opened(source, long_side, max_megapixels)
+            picture = _alone().submit(_opened, source, long_side, max_megapixels).result()
     return picture
 
 
@@ -71,7 +74,7 @@ def small_pictures(
     sources: Iterable[Path | bytes | str],
     *,
     long_side: int,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    max_megapixels: float | None = None,
     workers: int | None = None,
 ) -> Iterator[Picture | ImageError]:
     """`small_picture` of each, in order, made in threads a few ahead; an ImageError in place of what cannot be read."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ __all__ = ["cache_folder", "cache_path", "cached_matrix", "caches_of", "matrix",
 _MAGIC = b"clip vectors 1\n"
 _HEADER_BYTES = 4096  # a page, so that what follows is aligned for any processor
 _ROWS_AT_ONCE = 2048
+_MAKING = ".making-"
+_LEFT_FOR_S = 3600.0
 
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
@@ -98,7 +101,8 @@ def cached_matrix(path: Path, model: StoredModel) -> tuple[Ids, Rows] | None:
 
 def _write(library: Library, model: StoredModel, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    _sweep(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_MAKING)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(_header(model))
@@ -114,6 +118,14 @@ def _write(library: Library, model: StoredModel, path: Path) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a search that was killed has left half-made; one that is at it has written to its file just now."""
+    for left in folder.glob(f"{_MAKING}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _LEFT_FOR_S:
+                left.unlink()
 
 
 def _in_memory(library: Library, model: StoredModel) -> tuple[Ids, Rows]:

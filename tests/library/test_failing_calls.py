@@ -118,6 +118,19 @@ def test_a_backup_and_an_export(
     assert rows(library_file, "SELECT count(*) FROM embeddings") == [3]
 
 
+def test_what_a_killed_search_has_left_is_swept_up(
+    index: Index, photo_folder: Callable[..., Path], library_file: Path, bundle: Path
+) -> None:
+    index(photo_folder(count=3))
+    cache_folder().mkdir(parents=True)
+    old, recent = (cache_folder() / f".making-{name}" for name in ("old", "recent"))
+    for left in (old, recent):
+        left.write_bytes(b"half a cache")
+    os.utime(old, (1, 1))
+    assert run("search", "red", "-m", bundle, "--db", library_file).exit_code == 0
+    assert (old.exists(), recent.exists()) == (False, True)
+
+
 def test_a_cache(
     error: BaseException, index: Index, photo_folder: Callable[..., Path], library_file: Path, bundle: Path
 ) -> None:

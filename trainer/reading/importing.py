@@ -1,0 +1,84 @@
+"""`clip models import`: a model of another project, found out by content, as towers and all that belongs to them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipcli.bundle.installed import check_name
+from clipcli.errors import ModelError, NotFoundError, UsageError
+from trainer.checkpoints import fill
+from trainer.pictures import available_memory
+from trainer.reading import openclip, transformers_folder
+from trainer.reading.found import Choices, Found
+from trainer.towers import Clip
+
+__all__ = ["build", "name_for", "provenance_of", "read_model"]
+
+_SPARE = 1.2  # times the weights in float32: what building towers of them takes besides
+
+
+def read_model(path: Path, choices: Choices) -> Found:
+    """What lies at `path`.
+
+    Raises:
+        NotFoundError: there is nothing.
+        UsageError: something is open that `choices` can tell.
+        ModelError: it is damaged, hostile, or of a kind that is not known here.
+    """
+    if path.is_file():
+        return openclip.read_checkpoint(path, choices)
+    if not path.is_dir():
+        raise NotFoundError(f"no such file or folder: {path}")
+    if (path / openclip.CONFIG_FILE).is_file():
+        return openclip.read_folder(path, choices)
+    if (path / transformers_folder.CONFIG_FILE).is_file():
+        return transformers_folder.read_folder(path, choices)
+    raise NotFoundError(
+        f"{path} holds no model known here: neither {openclip.CONFIG_FILE} nor {transformers_folder.CONFIG_FILE} "
+        "(for a single weights file, name the file)"
+    )
+
+
+def build(found: Found) -> Clip:
+    """The towers with their weights, in float32, in evaluation mode. Raises ModelError where they do not fit."""
+    needed = sum(tensor.numel() for tensor in found.state.values()) * 4
+    if needed * _SPARE > available_memory():
+        raise ModelError(
+            f"these towers need {needed * _SPARE / 1e9:.1f} GB of memory, {available_memory() / 1e9:.1f} GB are free"
+        )
+    with torch.device("meta"):
+        model = Clip(found.config)
+    counters = {
+        name: torch.zeros((), dtype=torch.long) for name in model.state_dict() if name.endswith("num_batches_tracked")
+    }
+    weights = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in found.state.items()
+    }
+    fill(model, counters | weights, found.weights, assign=True)
+    if any(not bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise ModelError(f"{found.weights} holds weights that are not finite")
+    return model.eval().requires_grad_(False)
+
+
+def name_for(path: Path) -> str:
+    """A name for the model: that of its file or folder, as far as it can be one. Raises UsageError."""
+    stem = path.resolve().name
+    for ending in (".pt", ".pth", ".bin", ".safetensors", ".ckpt"):
+        stem = stem.removesuffix(ending)
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
+    if not plain:
+        raise UsageError(f"{path} has no name that a model could have: give --name NAME")
+    return check_name(plain[:64])
+
+
+def provenance_of(found: Found) -> dict[str, Any]:
+    """For `model.json`: what was read, by name and digest, never where it lay on this machine."""
+    with found.weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"imported_from": found.kind, "file": found.weights.name, "sha256": digest, **found.facts}

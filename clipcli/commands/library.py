@@ -153,6 +153,7 @@ def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:
         record("library", "pictures", counts.pictures.count, counts.pictures.bytes),
         record("library", "vectors", vectors, vector_bytes),
         record("library", "stale", counts.stale),
+        record("library", "truncated", counts.truncated),
         record("library", "tags", counts.tags),
         record("library", "skipped", sum(one.count for one in counts.skipped)),
         record("library", "file", 1, counts.file_bytes, path),

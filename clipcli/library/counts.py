@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from clipcli.library.known_files import has_frames
 from clipcli.library.models import StoredModel, stored_models
 from clipcli.library.roots import read_roots
 from clipcli.library.store import Library
@@ -60,11 +61,14 @@ class SkippedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LibraryCounts:
-    """`stale` pictures could not be read when last looked at and keep their old vectors."""
+    """`stale` pictures could not be read when last looked at and keep their old vectors; of `truncated` ones the file
+    is cut short, and the vectors are of what is there.
+    """
 
     file_bytes: int
     pictures: Count
     stale: int
+    truncated: int
     tags: int
     roots: tuple[RootCounts, ...]
     models: tuple[StoredModel, ...]
@@ -79,6 +83,9 @@ def count_library(library: Library) -> LibraryCounts:
         pictures, bytes_, stale = connection.execute(
             "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stale), 0) FROM images"
         ).fetchone()
+        truncated = 0
+        if has_frames(connection):
+            (truncated,) = connection.execute("SELECT count(*) FROM images WHERE truncated").fetchone()
         (tags,) = connection.execute("SELECT count(*) FROM tags").fetchone()
         formats = connection.execute(
             "SELECT format, count(*) AS files, sum(size) FROM images GROUP BY format ORDER BY files DESC, format"
@@ -95,6 +102,7 @@ def count_library(library: Library) -> LibraryCounts:
             file_bytes=_file_bytes(library),
             pictures=Count(name="pictures", count=pictures, bytes=bytes_),
             stale=stale,
+            truncated=truncated,
             tags=tags,
             roots=tuple(count_roots(library)),
             models=tuple(stored_models(library)),

@@ -1,18 +1,17 @@
 """The program of a decoding process: one file after the other becomes small pictures, and what crashes here costs one.
 
-It is started by `decoders.py`, talks to nobody else, and ends when its pipe does. Shapes: F frames, S image size.
+It is started by `decoder.py`, talks to nobody else, and ends when its pipe does. Shapes: F frames, S image size.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import hashlib
 import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import IO, Any
 
 from clipcli.bundle.preprocess import resize_and_crop
@@ -20,10 +19,12 @@ from clipcli.bundle.spec import Preprocess
 from clipcli.errors import ImageError
 from clipcli.library.decoder_pipe import ProcessGoneError, receive, send
 from clipcli.photos.decode import decode_frames
+from clipcli.photos.facts import Facts
 from clipcli.photos.refusals import TooLargeError, file_error
 
 __all__ = ["main"]
 
+_FACTS = tuple(field.name for field in fields(Facts))
 _LONGER_THAN_THE_RUN_S = 5.0  # a run ends its own processes in time; this is for those whose run is no more
 
 
@@ -47,25 +48,28 @@ class _Server:
         self._name = b""
 
     def serve(self) -> None:
+        """Read the file of a request, or decode the one that was read last, or both."""
         while True:
             request = receive(self._requests)
+            _set_alarm(request["limit_s"] + _LONGER_THAN_THE_RUN_S)
+            reply: dict[str, Any] = {}
             payload = b""
-            faulthandler.dump_traceback_later(request["limit_s"] + _LONGER_THAN_THE_RUN_S, exit=True)
             try:
                 if "path" in request:
-                    reply = self._read(request["path"].encode("latin-1"))
-                else:
-                    reply, payload = self._decode(**request["decode"])
+                    reply |= self._read(request["path"].encode("latin-1"))
+                if "decode" in request:
+                    found, payload = self._decode(**request["decode"])
+                    reply |= found
             except TooLargeError as error:
-                reply = {"reason": error.reason, "detail": str(error), "megapixels": error.megapixels}
+                reply |= {"reason": error.reason, "detail": str(error), "megapixels": error.megapixels}
             except ImageError as error:
-                reply = {"reason": error.reason, "detail": str(error)}
+                reply |= {"reason": error.reason, "detail": str(error)}
             except OSError as error:
                 refusal = file_error(error)
-                reply = {"reason": refusal.reason, "detail": str(refusal)}
+                reply |= {"reason": refusal.reason, "detail": str(refusal)}
             except MemoryError:
-                reply = {"reason": "out-of-memory", "detail": "not enough memory for it"}
-            faulthandler.cancel_dump_traceback_later()
+                reply |= {"reason": "out-of-memory", "detail": "not enough memory for it"}
+            _set_alarm(0)
             send(self._replies, reply, payload)
 
     def _read(self, path: bytes) -> dict[str, Any]:
@@ -80,11 +84,16 @@ class _Server:
         return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "digest": digest}
 
     def _decode(
-        self, *, mtime_ns: int, max_megapixels: float, frames: int, accept_truncated: bool
+        self,
+        *,
+        max_megapixels: float,
+        frames: int,
+        accept_truncated: bool,
     ) -> tuple[dict[str, Any], bytes]:
         """The open file as F pictures of S x S pixels, one after the other."""
         assert self._file is not None
         self._file.seek(0)
+        mtime_ns = os.fstat(self._file.fileno()).st_mtime_ns
         pictures, facts = decode_frames(
             self._file,
             keep=lambda picture: resize_and_crop(picture, self._spec).tobytes(),
@@ -95,16 +104,31 @@ class _Server:
             frames=frames,
             accept_truncated=accept_truncated,
         )
-        return {"facts": asdict(facts), "frames": len(pictures)}, b"".join(pictures)
+        return {"facts": {name: getattr(facts, name) for name in _FACTS}, "frames": len(pictures)}, b"".join(pictures)
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+def _set_alarm(seconds: float) -> None:
+    """End this process after a while, whatever it is doing then; 0: not any more."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_REAL, seconds)  # what it does by default needs nobody's cooperation
+        return
+    import faulthandler
+
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+    else:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def _alone() -> tuple[int, int]:
     """The pipe's two ends, out of the reach of decoders that print, and this process out of everybody's way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's business
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
     requests, replies = os.dup(0), os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):  # libraries of C complain there about every second odd file

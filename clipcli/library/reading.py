@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 from clipcli.bundle.preprocess import normalise
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import ImageError
-from clipcli.library.decoders import TOO_SLOW, DecoderGoneError, DecoderProcess, Decoders, Opened
+from clipcli.library.decoder import TOO_SLOW, DecoderGoneError, DecoderProcess, Opened, Wish
+from clipcli.library.decoders import Decoders
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Outcome, Postponed, Refused
 from clipcli.library.known_files import wanted_frames
 from clipcli.library.report import IndexOptions
@@ -101,6 +101,8 @@ class Reader:
         self._preprocess = preprocess
         self._options = options
         self._large_ones = threading.Lock()
+        self._expects_news = False  # the first file tells
+        self._likely = self._wish(min(options.max_megapixels, _SIDE_BY_SIDE_MEGAPIXELS))
         self.postpones = True  # whether a content in the making is waited for; not in the second round
 
     def read(self, job: Job) -> Outcome:
@@ -121,13 +123,21 @@ class Reader:
             return Refused(job=job, reason=error.reason, detail=str(error))
 
     def _read(self, job: Job, *, fresh: bool = False) -> Outcome:
+        likely = self._likely
         with self._decoders.one(fresh=fresh) as decoder:
-            opened = decoder.open(absolute(job.root, job.path), size=job.size, limit_s=self._options.seconds_per_file)
+            opened = decoder.open(
+                absolute(job.root, job.path),
+                size=job.size,
+                limit_s=self._options.seconds_per_file,
+                at_once=likely if self._expects_news or self._options.force else None,
+            )
             known = None if self._options.force else self._known(job, opened)
+            # Where files are moved or touched, they come in crowds: what one turned out to be, the next may be as well.
+            self._expects_news = known is None
             if known is not None:
                 return known
             try:
-                levels, facts = self._decoded(decoder, opened)  # (F, S, S, 3)
+                levels, facts = self._decoded(decoder, likely)  # (F, S, S, 3)
             except BaseException:
                 self._contents.release((opened.digest,))
                 raise
@@ -143,22 +153,23 @@ class Reader:
             pixels=np.stack([normalise(frame, self._preprocess) for frame in levels]),
         )
 
-    def _decoded(self, decoder: DecoderProcess, opened: Opened) -> tuple[NDArray[np.uint8], Facts]:
-        most = self._options.max_megapixels
-        decode = partial(
-            decoder.decode,
-            mtime_ns=opened.mtime_ns,
+    def _wish(self, max_megapixels: float) -> Wish:
+        return Wish(
+            max_megapixels=max_megapixels,
             frames=self._options.frames,
             accept_truncated=self._options.accept_truncated,
             limit_s=self._options.seconds_per_file,
         )
+
+    def _decoded(self, decoder: DecoderProcess, likely: Wish) -> tuple[NDArray[np.uint8], Facts]:
+        most = self._options.max_megapixels
         try:
-            return decode(max_megapixels=min(most, _SIDE_BY_SIDE_MEGAPIXELS))
+            return decoder.decode(likely)
         except TooLargeError as error:
             if error.megapixels > most:
-                return decode(max_megapixels=most)  # the same again, with the limit that was asked for
+                return decoder.decode(self._wish(most))  # the same again, with the limit that was asked for
         with self._large_ones:
-            return decode(max_megapixels=most)
+            return decoder.decode(self._wish(most))
 
     def _known(self, job: Job, opened: Opened) -> Outcome | None:
         """What needs no decoding. Otherwise None, and the content is claimed."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clipcli.bundle.encoder import Model
-from clipcli.library import decoders, indexing
+from clipcli.library import decoder, indexing
 from clipcli.library.indexing import IndexOptions, IndexReport, index_folders
 from clipcli.library.store import Library
 from tests.library.kept_decoders import KeptDecoders, end_all
@@ -73,7 +73,7 @@ def in_decoders(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`in_decoders(code)`: what every decoding process does before it begins."""
 
     def run_first(code: str) -> None:
-        monkeypatch.setattr(decoders, "_PROGRAM", f"{decoders._PROGRAM.removesuffix('main()')}\n{code}\nmain()")
+        monkeypatch.setattr(decoder, "_PROGRAM", f"{decoder._PROGRAM.removesuffix('main()')}\n{code}\nmain()")
 
     return run_first
 

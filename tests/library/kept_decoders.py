@@ -5,8 +5,9 @@ What a run does with processes of its own is tested in test_decoders.py.
 
 from __future__ import annotations
 
-from clipcli.library import decoders
-from clipcli.library.decoders import DecoderProcess, Decoders
+from clipcli.library import decoder as one_process
+from clipcli.library.decoder import DecoderProcess
+from clipcli.library.decoders import Decoders
 
 _MOST = 4
 _Kind = tuple[str, str]
@@ -36,7 +37,7 @@ class KeptDecoders(Decoders):
         super().close()
 
     def _kind(self) -> _Kind:
-        return repr(self._preprocess), decoders._PROGRAM
+        return repr(self._preprocess), one_process._PROGRAM
 
 
 def end_all() -> None:

@@ -18,8 +18,9 @@ from PIL import Image
 
 from clipcli.bundle.encoder import Model
 from clipcli.errors import ClipError
-from clipcli.library import decoders, indexing
-from clipcli.library.decoders import DecoderGoneError, Decoders
+from clipcli.library import decoder, indexing
+from clipcli.library.decoder import DecoderGoneError, DecoderProcess, Wish
+from clipcli.library.decoders import Decoders
 from tests.library.conftest import Index
 
 Photos = Callable[..., Path]
@@ -169,7 +170,7 @@ def test_a_process_ends_with_the_run_that_started_it(tmp_path: Path, model: Mode
 def test_a_process_that_does_not_start_is_said_in_one_line(
     index: Index, photo_folder: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoders, "_PROGRAM", "import sys; sys.exit(9)")
+    monkeypatch.setattr(decoder, "_PROGRAM", "import sys; sys.exit(9)")
     with pytest.raises(ClipError, match=r"does not start \(exit code 9\)"):
         index(photo_folder(count=1))
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -193,21 +194,21 @@ def test_large_pictures_are_decoded_one_at_a_time(
     monkeypatch.setattr("clipcli.library.reading._SIDE_BY_SIDE_MEGAPIXELS", 0.01)
     asked: list[float] = []
     inside, most = [0], [0]
-    decode = decoders.DecoderProcess.decode
+    decode = DecoderProcess.decode
 
-    def counting(self: decoders.DecoderProcess, **options: float) -> object:
-        asked.append(options["max_megapixels"])
-        large = options["max_megapixels"] > 0.01
+    def counting(self: DecoderProcess, wish: Wish) -> object:
+        asked.append(wish.max_megapixels)
+        large = wish.max_megapixels > 0.01
         inside[0] += large
         most[0] = max(most[0], inside[0])
         try:
             if large:
                 time.sleep(0.05)
-            return decode(self, **options)  # type: ignore[arg-type]
+            return decode(self, wish)
         finally:
             inside[0] -= large
 
-    monkeypatch.setattr(decoders.DecoderProcess, "decode", counting)
+    monkeypatch.setattr(DecoderProcess, "decode", counting)
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(8):
@@ -228,7 +229,7 @@ def test_time_in_which_the_run_was_stopped_does_not_count(tmp_path: Path, model:
         one.open(os.fsencode(photo), size=1, limit_s=20)
         os.kill(one._process.pid, signal.SIGSTOP)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(decoders.time, "monotonic", lambda: next(clock))
-            patch.setattr(decoders, "_SLICE_S", 0.05)
+            patch.setattr(decoder.time, "monotonic", lambda: next(clock))
+            patch.setattr(decoder, "_SLICE_S", 0.05)
             assert not one._answers_within(0.4)
         assert next(clock) >= 105.0  # the hundred seconds of the first slice were not the end of it

@@ -15,7 +15,7 @@ from PIL import Image
 
 from clipcli.bundle.encoder import Model
 from clipcli.errors import NotFoundError, UsageError
-from clipcli.library import decoders
+from clipcli.library import decoder
 from clipcli.library.indexing import IndexOptions, preview
 from clipcli.library.models import own_model
 from clipcli.library.search import nearest, paths_of
@@ -162,7 +162,7 @@ def test_raw_files_are_tried_again_once_the_extra_is_there(
     folder.mkdir()
     (tmp_path / "photos.dng").rename(folder / "a.dng")
     with monkeypatch.context() as without:
-        without.setattr(decoders, "_PROGRAM", f"import sys; sys.modules['rawpy'] = None\n{decoders._PROGRAM}")
+        without.setattr(decoder, "_PROGRAM", f"import sys; sys.modules['rawpy'] = None\n{decoder._PROGRAM}")
         without.setattr("clipcli.library.known_files.can_read_raw", lambda: False)
         assert [skip.reason for skip in index(folder).newly_skipped] == ["needs-raw"]
         assert index(folder).known_bad == 1

@@ -50,7 +50,7 @@ def test_what_is_there_of_each_format(tmp_path: Path, suffix: str) -> None:
 def test_nothing_left(tmp_path: Path) -> None:
     content = picture(tmp_path / "whole.jpg")
     header = content.index(b"\xff\xda") + 14
-    for length in (100, header):
+    for length in (100, header, header + 4):
         (tmp_path / "cut.jpg").write_bytes(content[:length])
         with open(tmp_path / "cut.jpg", "rb") as file, pytest.raises(ImageError) as caught:
             decode_frames(file, keep=np.asarray, accept_truncated=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -115,19 +116,30 @@ def served(library: Path, port: int) -> Iterator[tuple[str, int]]:
 
 
 def memory_mib(process: int) -> float:
-    """What a process has in memory of its own, without what it only maps from files."""
-    return _status(process, "RssAnon")
+    """What a process and those it has started have in memory of their own, without what they only map from files."""
+    return sum(_status(each, "RssAnon") for each in (process, *_children(process)))
 
 
 def peak_memory_mib(process: int) -> float:
     return _status(process, "VmHWM")
 
 
+def _children(process: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text("ascii", errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == process:
+                found.append(int(path.parent.name))
+    return found
+
+
 def _status(process: int, name: str) -> float:
-    for line in Path(f"/proc/{process}/status").read_text("ascii").splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
+    with contextlib.suppress(OSError):  # it may just have ended
+        for line in Path(f"/proc/{process}/status").read_text("utf-8", errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def _serve(library: Path, port: int) -> None:

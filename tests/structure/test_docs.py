@@ -96,6 +96,7 @@ def test_records_are_those_the_commands_write() -> None:
         "tags export": tags.EXPORT_FIELDS,
         "tags sort --dry-run": sorting.SORT_FIELDS,
         "models list": models.LIST_FIELDS,
+        "models list --known": models.KNOWN_FIELDS,
         "models verify": models.VERIFY_FIELDS,
         "library stats": library.STATS_FIELDS,
         "library show": showing.SHOW_FIELDS,

@@ -9,36 +9,36 @@ const SVG = "http://www.w3.org/2000/svg";
  */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
+  for (const [key, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "style")
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key === "style")
       Object.assign(node.style, value); // through the object model: the policy forbids style=""
-    else if (name === "dataset") Object.assign(node.dataset, value);
-    else if (name === "class") node.className = value;
-    else node.setAttribute(name, value === true ? "" : value);
+    else if (key === "dataset") Object.assign(node.dataset, value);
+    else if (key === "class") node.className = value;
+    else node.setAttribute(key, value === true ? "" : value);
   }
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
 /** One of the drawings at the end of index.html. */
-export function icon(name) {
+export function icon(drawing) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", `#i-${name}`);
+  use.setAttribute("href", `#i-${drawing}`);
   svg.append(use);
   return svg;
 }
 
 /** A button with a drawing, and a text that only some see. */
-export function iconButton(name, label, onclick, attributes = {}) {
+export function iconButton(drawing, label, onclick, attributes = {}) {
   return el(
     "button",
     { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...attributes },
-    icon(name),
+    icon(drawing),
   );
 }
 

@@ -5,7 +5,8 @@ import { byId, count, el, icon, iconButton, name } from "./dom.js";
 import { complain } from "./notices.js";
 import { empty } from "./question.js";
 import { place } from "./route.js";
-import { EVERYWHERE, change } from "./searchbar.js";
+import { EVERYWHERE } from "./chips.js";
+import { change } from "./searchbar.js";
 
 let library = null;
 let drawn = "";

@@ -2,9 +2,10 @@
 // well as a hundred; the row that holds the focus stays, wherever one scrolls to.
 
 import { el, icon } from "./dom.js";
+import { pressed } from "./gridkeys.js";
 import { justify, rowAt, shape } from "./justify.js";
 
-const GAP = 6;
+export const GAP = 6;
 const AROUND = 700; // pixels above and below the window that are drawn already
 const QUICK = 4; // pixels per millisecond: faster, and thumbnails wait until the eye can follow
 const SETTLED = 90; // milliseconds
@@ -31,7 +32,7 @@ export class Grid {
     addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(root);
     root.addEventListener("click", (event) => this.clicked(event));
-    root.addEventListener("keydown", (event) => this.pressed(event));
+    root.addEventListener("keydown", (event) => pressed(this, event));
     root.addEventListener("focusin", (event) => this.focused(event));
     this.longPress();
     options.selection.listen(() => this.mark());
@@ -293,75 +294,5 @@ export class Grid {
     this.root.addEventListener("contextmenu", (event) => {
       if (this.pressedLong) event.preventDefault();
     });
-  }
-
-  pressed(event) {
-    if (event.altKey || !event.target.closest(".cell")) return;
-    const { selection } = this.options;
-    const { ids, total } = this.items;
-    const whole = event.ctrlKey || event.metaKey;
-    const goto = this.destination(event.key, whole);
-    if (goto !== null) {
-      if (event.shiftKey) {
-        if (selection.anchor === null) selection.toggle(ids, this.current);
-        this.focus(goto);
-        selection.range(ids, this.current);
-      } else this.focus(goto);
-    } else if (event.key === "Enter" && !whole) this.options.onOpen(this.current);
-    else if ((event.key === " " || event.key === "x") && !whole) {
-      if (event.shiftKey) selection.range(ids, this.current);
-      else selection.toggle(ids, this.current);
-    } else if (event.key === "a" && whole) selection.all(ids, total);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  /** Where a key leads to, or null where it leads nowhere. */
-  destination(key, whole) {
-    const { starts } = this.layout;
-    const row = this.rowOf(this.current);
-    switch (key) {
-      case "ArrowLeft":
-        return this.current - 1;
-      case "ArrowRight":
-        return this.current + 1;
-      case "ArrowUp":
-        return this.beside(row - 1);
-      case "ArrowDown":
-        return this.beside(row + 1);
-      case "PageUp":
-        return this.beside(Math.max(0, row - 3));
-      case "PageDown":
-        return this.beside(Math.min(this.layout.heights.length - 1, row + 3));
-      case "Home":
-        return whole ? 0 : starts[row];
-      case "End":
-        return whole ? this.items.total - 1 : starts[row + 1] - 1;
-      default:
-        return null;
-    }
-  }
-
-  /** The picture of another row that lies most nearly above or below the current one. */
-  beside(row) {
-    const { starts, heights } = this.layout;
-    if (row < 0 || row >= heights.length) return this.current;
-    const middle = this.middle(this.current);
-    let best = starts[row];
-    for (let index = starts[row]; index < starts[row + 1]; index += 1) {
-      if (Math.abs(this.middle(index) - middle) < Math.abs(this.middle(best) - middle)) best = index;
-    }
-    return best;
-  }
-
-  /** Where the middle of a picture lies from the left, in pixels. */
-  middle(index) {
-    const row = this.rowOf(index);
-    const height = this.layout.heights[row];
-    let x = 0;
-    for (let other = this.layout.starts[row]; other < index; other += 1)
-      x += shape(this.items.aspects[other]) * height + GAP;
-    return x + (shape(this.items.aspects[index]) * height) / 2;
   }
 }

@@ -6,10 +6,11 @@ import { announce, complain } from "./notices.js";
 import { empty, filtersOf } from "./question.js";
 import { go, place } from "./route.js";
 import { paint } from "./mapdrawing.js";
+import { Eye, follow } from "./mapeye.js";
+import { gather, keepWords, rememberedWords, wordsFor } from "./mapgroups.js";
 import { openPicture } from "./viewer.js";
 
-const STORE = "clip-words";
-const MOST = 400;
+const SPAN = 10000; // coordinates of the answer go from 0 to this
 
 let root;
 let state = null;
@@ -18,7 +19,7 @@ let key = null;
 let map = null; // the answer, with `names` of its clusters and `visible` thumbnails
 let stopper = null;
 let parts = null;
-const eye = { x: 0.5, y: 0.5, zoom: 1 }; // the middle of the window in the map (0 to 1), and the scale: 1 shows all
+let eye;
 let frame = 0;
 let marked = -1; // the point under the pointer
 
@@ -34,9 +35,9 @@ export function startMap(section) {
   const near = el(
     "div",
     { class: "near" },
-    iconButton("plus", "Closer", () => zoomBy(1.6)),
-    iconButton("minus", "Farther", () => zoomBy(1 / 1.6)),
-    iconButton("fit", "Whole map", fit),
+    iconButton("plus", "Closer", () => eye.by(1.6)),
+    iconButton("minus", "Farther", () => eye.by(1 / 1.6)),
+    iconButton("fit", "Whole map", () => eye.whole()),
   );
   const waiting = el("div", { class: "waiting" });
   const box = el("div", { class: "canvas" }, canvas, near, preview, waiting);
@@ -47,13 +48,13 @@ export function startMap(section) {
     placeholder: "beach, mountains, birthday, receipts",
     spellcheck: "false",
   });
-  field.value = remembered();
+  field.value = rememberedWords();
   const form = el(
     "form",
     {
       onsubmit: (event) => {
         event.preventDefault();
-        keep(field.value);
+        keepWords(field.value);
         label();
       },
     },
@@ -88,24 +89,13 @@ export function startMap(section) {
   new ResizeObserver(redraw).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   document.addEventListener("clip-theme", redraw);
-  point(canvas);
+  eye = new Eye(canvas, redraw);
+  follow(canvas, eye, {
+    hover: (x, y) => hover(nearest(x, y, 12), x, y),
+    leave: () => hover(-1),
+    open: (x, y, reach) => open(nearest(x, y, reach)),
+  });
   canvas.addEventListener("keydown", pressed);
-}
-
-const remembered = () => {
-  try {
-    return localStorage.getItem(STORE) ?? "";
-  } catch {
-    return "";
-  }
-};
-
-function keep(words) {
-  try {
-    localStorage.setItem(STORE, words);
-  } catch {
-    // not remembered
-  }
 }
 
 export function drawMap(known) {
@@ -161,7 +151,7 @@ async function ask(wanted) {
       stopper.signal,
     );
     map = { ...answer, names: new Map() };
-    fit();
+    eye.whole();
     marked = -1;
     waiting.hidden = answer.ids.length > 0;
     if (!answer.ids.length)
@@ -189,17 +179,8 @@ async function ask(wanted) {
   }
 }
 
-/** The words as typed; without any, the tags of the library. */
-function words() {
-  const typed = parts.field.value
-    .split(/[\n,;]+/)
-    .map((word) => word.trim().slice(0, 100))
-    .filter(Boolean);
-  return [...new Set(typed.length ? typed : (state?.tags ?? []).map((tag) => tag.name.slice(0, 100)))].slice(0, 500);
-}
-
 async function label() {
-  const own = words();
+  const own = wordsFor(parts.field.value, state?.tags);
   if (!map?.clusters.length || !own.length) return;
   const asked = map;
   try {
@@ -220,28 +201,9 @@ async function label() {
 
 const named = (cluster) => map.names.get(cluster) ?? `Group ${cluster + 1}`;
 
-/** Clusters of one name are one group: with one colour, one line, most pictures first. */
-function gather() {
-  const byName = new Map();
-  for (const { cluster, count: number, examples } of map.clusters) {
-    const title = named(cluster);
-    const group = byName.get(title) ?? { title, clusters: [], number: 0, examples: [] };
-    group.clusters.push(cluster);
-    group.number += number;
-    group.examples.push(...examples.slice(0, 2));
-    byName.set(title, group);
-  }
-  const groups = [...byName.values()].sort((a, b) => b.number - a.number);
-  map.colour = [];
-  groups.forEach((group, index) => {
-    for (const cluster of group.clusters) map.colour[cluster] = index % 8;
-  });
-  return groups;
-}
-
 function drawGroups() {
   parts.groups.replaceChildren(
-    ...gather().map(({ title, clusters, number, examples }, index) =>
+    ...gather(map, named).map(({ title, clusters, number, examples }, index) =>
       el(
         "li",
         {},
@@ -261,57 +223,14 @@ function drawGroups() {
 const alike = (ids) =>
   go({ question: { ...empty(), terms: ids.slice(0, 6).map((id) => ({ weight: 1, id })) }, view: "search" });
 
-// the eye
-
-function side() {
-  const { clientWidth, clientHeight } = parts.canvas;
-  return Math.min(clientWidth, clientHeight) * 0.92 * eye.zoom;
-}
-
-function fit() {
-  Object.assign(eye, { x: 0.5, y: 0.5, zoom: 1 });
-  redraw();
-}
-
-function zoomBy(factor, x = parts.canvas.clientWidth / 2, y = parts.canvas.clientHeight / 2) {
-  const before = side();
-  const { clientWidth: width, clientHeight: height } = parts.canvas;
-  eye.zoom = Math.min(MOST, Math.max(0.5, eye.zoom * factor));
-  const after = side();
-  // What lies under x, y stays there.
-  eye.x += (x - width / 2) * (1 / before - 1 / after);
-  eye.y += (y - height / 2) * (1 / before - 1 / after);
-  redraw();
-}
-
-function shift(x, y) {
-  eye.x = Math.min(1.2, Math.max(-0.2, eye.x - x / side()));
-  eye.y = Math.min(1.2, Math.max(-0.2, eye.y - y / side()));
-  redraw();
-}
-
 /** Fill the window with a group, without its outliers. */
 function approach(clusters, title) {
-  const xs = [];
-  const ys = [];
-  map.cluster.forEach((other, index) => {
-    if (!clusters.includes(other)) return;
-    xs.push(map.x[index]);
-    ys.push(map.y[index]);
-  });
-  const inner = (values) => {
-    values.sort((a, b) => a - b);
-    return [values[Math.floor(values.length * 0.05)] / 10000, values[Math.ceil(values.length * 0.95) - 1] / 10000];
-  };
-  const [left, right] = inner(xs);
-  const [top, bottom] = inner(ys);
-  Object.assign(eye, {
-    x: (left + right) / 2,
-    y: (top + bottom) / 2,
-    zoom: Math.min(60, 0.8 / Math.max(0.01, right - left, bottom - top)),
-  });
-  announce(`${title}: ${plural(xs.length, "picture")}`);
-  redraw();
+  const members = [...map.cluster.keys()].filter((index) => clusters.includes(map.cluster[index]));
+  eye.fill(
+    members.map((index) => map.x[index] / SPAN),
+    members.map((index) => map.y[index] / SPAN),
+  );
+  announce(`${title}: ${plural(members.length, "picture")}`);
 }
 
 function redraw() {
@@ -320,7 +239,7 @@ function redraw() {
     frame = 0;
     if (root.hidden || !parts.canvas.clientWidth) return;
     const colours = [...parts.swatches.children].map((swatch) => getComputedStyle(swatch).backgroundColor);
-    paint({ canvas: parts.canvas, map, eye, side: side(), colours, marked, named, again: redraw });
+    paint({ canvas: parts.canvas, map, eye, side: eye.side(), colours, marked, named, again: redraw });
   });
 }
 
@@ -328,9 +247,9 @@ function redraw() {
 function nearest(x, y, reach) {
   if (!map) return -1;
   const { clientWidth: width, clientHeight: height } = parts.canvas;
-  const scale = side() / 10000;
-  const left = width / 2 - eye.x * side();
-  const top = height / 2 - eye.y * side();
+  const scale = eye.side() / SPAN;
+  const left = width / 2 - eye.x * eye.side();
+  const top = height / 2 - eye.y * eye.side();
   // What is drawn as a thumbnail is hit anywhere on it.
   const hit = (map.visible ?? []).find(
     (box) => Math.abs(box.x - x) <= box.width / 2 && Math.abs(box.y - y) <= box.height / 2,
@@ -376,63 +295,14 @@ function hover(index, x, y) {
   preview.style.top = `${Math.max(8, Math.min(y + 14, box.clientHeight - 210))}px`;
 }
 
-function point(canvas) {
-  const pointers = new Map();
-  let moved = 0;
-  const within = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [event.clientX - box.left, event.clientY - box.top];
-  };
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      event.preventDefault();
-      zoomBy(Math.exp(-(event.deltaMode === 1 ? event.deltaY * 16 : event.deltaY) / 300), ...within(event));
-    },
-    { passive: false },
-  );
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    pointers.set(event.pointerId, within(event));
-    if (pointers.size === 1) moved = 0;
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const now = within(event);
-    const before = pointers.get(event.pointerId);
-    if (!before) return event.pointerType === "touch" ? undefined : hover(nearest(...now, 12), ...now);
-    if (pointers.size === 2) {
-      const [other] = [...pointers].filter(([id]) => id !== event.pointerId).map(([, where]) => where);
-      const far = (a, b) => Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1]));
-      zoomBy(far(now, other) / far(before, other), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
-      moved = 99;
-    } else {
-      moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
-      if (moved > 4) {
-        hover(-1);
-        canvas.classList.add("moving");
-        shift(now[0] - before[0], now[1] - before[1]);
-      }
-    }
-    pointers.set(event.pointerId, now);
-  });
-  const up = (event) => {
-    if (!pointers.delete(event.pointerId)) return;
-    canvas.classList.remove("moving");
-    if (event.type === "pointerup" && moved <= 4)
-      open(nearest(...within(event), event.pointerType === "touch" ? 22 : 12));
-  };
-  for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, up);
-  canvas.addEventListener("pointerleave", () => hover(-1));
-}
-
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const { clientWidth: width, clientHeight: height } = parts.canvas;
   const way = { ArrowLeft: [80, 0], ArrowRight: [-80, 0], ArrowUp: [0, 80], ArrowDown: [0, -80] }[event.key];
-  if (way) shift(...way);
-  else if (event.key === "+" || event.key === "=") zoomBy(1.6);
-  else if (event.key === "-") zoomBy(1 / 1.6);
-  else if (event.key === "0") fit();
+  if (way) eye.shift(...way);
+  else if (event.key === "+" || event.key === "=") eye.by(1.6);
+  else if (event.key === "-") eye.by(1 / 1.6);
+  else if (event.key === "0") eye.whole();
   else if (event.key === "Enter") open(nearest(width / 2, height / 2, Math.max(width, height)));
   else return;
   event.preventDefault();

@@ -2,11 +2,10 @@
 
 import * as api from "./api.js";
 import { announce, complain } from "./notices.js";
-import { byId, bytes, count, el, icon, iconButton, isTyping, moment, name } from "./dom.js";
+import { byId, count, el, icon, iconButton, isTyping } from "./dom.js";
+import { alikeOf, factsOf, labelsOf } from "./facts.js";
 import { canGoBack, go, place } from "./route.js";
-import { addTerm, change, searchLike } from "./searchbar.js";
-import { empty } from "./question.js";
-import { tagInput } from "./tagging.js";
+import { searchLike } from "./searchbar.js";
 import { Zoom } from "./zoom.js";
 
 const SETTLE = 120; // milliseconds a picture stays before its facts are asked for
@@ -209,123 +208,10 @@ function zoomed(scale) {
     sharp.src = api.original(shown);
 }
 
-// facts
-
-function fact(words, ...value) {
-  return [el("dt", {}, words), el("dd", {}, ...value)];
-}
-
 function drawFacts() {
   const { side } = parts;
-  const { id } = facts;
-  const position = facts.latitude === null ? null : `${facts.latitude.toFixed(4)}, ${facts.longitude.toFixed(4)}`;
-  const filter = (key, value) => change({ ...empty(), filters: { ...empty().filters, [key]: value } });
-  const megapixels = (facts.width * facts.height) / 1e6;
-  const from = { file: " (by its file)", xmp: "", exif: "" }[facts.taken_from] ?? "";
-  side.replaceChildren(
-    el(
-      "div",
-      {},
-      el("h2", {}, name(facts.name)),
-      el(
-        "button",
-        {
-          type: "button",
-          class: "folder",
-          title: "Everything in this folder",
-          onclick: () => filter("in", [facts.folder]),
-        },
-        name(facts.folder_shown),
-      ),
-    ),
-    el(
-      "dl",
-      { class: "facts" },
-      facts.taken_at && fact("Taken", moment(facts.taken_at) + from),
-      fact(
-        "Size",
-        `${count(facts.width)} × ${count(facts.height)}`,
-        el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`),
-      ),
-      fact("File", `${facts.format.toUpperCase()}, ${bytes(facts.bytes)}`),
-      facts.camera && fact("Camera", name(facts.camera)),
-      facts.lens && fact("Lens", name(facts.lens)),
-      position &&
-        fact(
-          "Place",
-          position,
-          el(
-            "button",
-            {
-              type: "button",
-              class: "quiet",
-              onclick: () => filter("near", `${facts.latitude.toFixed(5)},${facts.longitude.toFixed(5)},5`),
-            },
-            "Nearby",
-          ),
-        ),
-      facts.copies.length > 0 &&
-        fact(
-          "Copies",
-          ...facts.copies
-            .slice(0, 8)
-            .map((copy) =>
-              el(
-                "button",
-                { type: "button", class: "quiet", onclick: () => go({ picture: copy }, { replace: true }) },
-                `no. ${copy}`,
-              ),
-            ),
-        ),
-      !facts.present && fact("Missing", "The file is not there now."),
-      facts.present && facts.stale && fact("Note", "The file could not be read when it was last looked at."),
-    ),
-    el(
-      "div",
-      {},
-      el("h3", {}, "Tags"),
-      labels(),
-      tagInput("Add a tag", async (label) => retag(id, { add: [label] })),
-    ),
-    el(
-      "div",
-      { class: "doing" },
-      el("button", { type: "button", class: "button", onclick: () => searchLike(id) }, icon("like"), "Find alike"),
-      el(
-        "button",
-        { type: "button", class: "button", onclick: () => addTerm({ weight: 1, id }) },
-        icon("plus"),
-        "More like",
-      ),
-      el(
-        "button",
-        { type: "button", class: "button", onclick: () => addTerm({ weight: -1, id }) },
-        icon("minus"),
-        "Less like",
-      ),
-      el("button", { type: "button", class: "button", onclick: () => hooks.copy([id]) }, icon("copy"), "Copy path"),
-    ),
-    el("div", { class: "alike-box", hidden: true }),
-  );
+  side.replaceChildren(...factsOf(facts, { retag, copy: hooks.copy }));
   side.removeAttribute("aria-busy");
-}
-
-function labels() {
-  const { id } = facts;
-  return el(
-    "div",
-    { class: "labels" },
-    facts.tags.map(({ label, by_person: person, score }) =>
-      el(
-        "span",
-        { class: person ? "label" : "label by-model", title: person ? "Tagged by a person" : "Tagged by a model" },
-        name(label),
-        !person && score !== null && el("small", {}, score.toFixed(2)),
-        iconButton("close", `Remove the tag ${label}`, () => retag(id, { remove: [label] })),
-      ),
-    ),
-    facts.tags.length === 0 && el("span", { class: "soft" }, "none"),
-  );
 }
 
 async function retag(id, changes) {
@@ -335,7 +221,7 @@ async function retag(id, changes) {
     document.dispatchEvent(new Event("clip-tags"));
     if (!known || id !== shown) return;
     facts = known;
-    parts.side.querySelector(".labels").replaceWith(labels());
+    parts.side.querySelector(".labels").replaceWith(labelsOf(facts, retag));
     announce(changes.add ? `tagged ${changes.add[0]}` : `tag ${changes.remove[0]} removed`);
     if (!parts.side.contains(document.activeElement)) parts.side.querySelector(".new-label input").focus();
   } catch (error) {
@@ -348,30 +234,10 @@ function drawAlike(id, answer) {
   if (id !== shown || !box || !answer.ids.length) return;
   box.hidden = false;
   box.replaceChildren(
-    el("h3", {}, "Looks like it"),
-    el(
-      "ul",
-      { class: "alike" },
-      answer.ids.map((other, index) =>
-        el(
-          "li",
-          {},
-          el(
-            "button",
-            {
-              type: "button",
-              "aria-label": answer.names[index] || `Picture ${other}`,
-              title: `${answer.names[index]}  ${answer.scores[index].toFixed(2)}`,
-              onclick: () => {
-                through([id, ...answer.ids], answer.ids.length + 1);
-                go({ picture: other });
-              },
-            },
-            el("img", { src: api.thumb(other, 160), alt: "", loading: "lazy" }),
-          ),
-        ),
-      ),
-    ),
+    ...alikeOf(answer, (other) => {
+      through([id, ...answer.ids], answer.ids.length + 1);
+      go({ picture: other });
+    }),
   );
 }
 

@@ -34,6 +34,15 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+def until(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait until something holds that the page itself cannot say; a busy machine may take its time."""
+    for _ in range(PATIENCE_MS // 25):
+        if holds():
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError("waited in vain")
+
+
 class Watch:
     """What a page does that it must not."""
 

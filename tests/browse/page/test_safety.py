@@ -116,7 +116,7 @@ def test_the_page_is_light(page: Page) -> None:
         ".filter(({ name }) => !name.includes('/api/')).map(({ name, transferSize }) => [name, transferSize])"
     )
     assert len(sizes) >= len(SCRIPTS)
-    assert 20_000 < sum(size for _, size in sizes) <= HEAVIEST / 2
+    assert 20_000 < sum(size for _, size in sizes) <= HEAVIEST
 
 
 def test_every_file_of_the_page_counts() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browse.page.conftest import Watch
+from tests.browse.page.conftest import Watch, until
 from tests.browse.page.site import MANY, Site
 
 DROP = """([kind, name, type, data]) => {
@@ -63,10 +63,9 @@ def test_an_answer_that_comes_late_is_not_shown(page: Page) -> None:
 
     page.route("**/api/search", hold)
     page.fill("#q", "green")
-    page.wait_for_timeout(150)
-    assert len(held) == 1
+    until(page, lambda: len(held) == 1)
     page.fill("#q", "blue")
-    page.wait_for_timeout(150)
+    until(page, lambda: "q=blue" in page.url)  # the question waits for its turn
     held[0].continue_()
     settled(page, "blue")
     page.wait_for_timeout(200)
@@ -119,7 +118,6 @@ def test_plus_and_minus_terms_are_chips_with_weights(page: Page) -> None:
 
 def test_a_sign_in_the_field_makes_a_term(page: Page) -> None:
     page.fill("#q", "- 0.5:red")
-    page.wait_for_timeout(150)
     page.keyboard.press("Enter")
     expect(page.locator(".chip.minus")).to_contain_text("red")
     assert query(page)["term"] == ["-0.5:text:red"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
-from tests.browse.page.conftest import Watch
+from tests.browse.page.conftest import Watch, until
 
 
 def test_duplicates_are_reviewed_and_decisions_remembered(open_page: Callable[..., Page]) -> None:
@@ -71,9 +71,8 @@ def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page],
     page = open_page("?view=map")
     page.locator(".legend .groups li").first.wait_for()
     expect(page.locator(".legend")).to_contain_text("305 pictures")
-    page.wait_for_timeout(400)  # thumbnails
+    until(page, lambda: points(page) > 500)
     drawn = points(page)
-    assert drawn > 500
     page.locator("#map-words").fill("red, green, blue")
     page.get_by_role("button", name="Name the groups").click()
     groups = page.locator(".legend .groups li")
@@ -83,8 +82,7 @@ def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page],
     canvas.focus()
     for key in ("+", "+", "ArrowLeft"):
         page.keyboard.press(key)
-    page.wait_for_timeout(100)
-    assert points(page) != drawn
+    until(page, lambda: points(page) != drawn)
     page.keyboard.press("0")
     groups.first.get_by_role("button").first.click()
     canvas.focus()
@@ -96,10 +94,13 @@ def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page],
     expect(groups.filter(has_text="red")).to_have_count(1)  # the words are kept
 
 
-def test_a_point_under_the_pointer_is_shown_and_opened(open_page: Callable[..., Page]) -> None:
-    page = open_page("?view=map&tag=&format=png")
+def test_a_point_under_the_pointer_is_shown_and_opened(open_page: Callable[..., Page], watch: Watch) -> None:
+    watch.expected = ["Canvas2D"]
+    page = open_page("?view=library")
+    page.route("**/api/map/labels", lambda route: route.fulfill(json={"clusters": []}))  # nothing but points
+    page.get_by_role("link", name="Map").click()
     page.locator(".legend .groups li").first.wait_for()
-    page.wait_for_timeout(400)
+    until(page, lambda: points(page) > 500)
     canvas = page.locator("canvas")
     box = canvas.bounding_box()
     assert box is not None
@@ -153,5 +154,4 @@ def test_new_pictures_appear(page: Page) -> None:
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/api/search") else None)
     run = {"live": False, "since": None, "done": None, "total": None, "pictures": 306, "vectors": 306}
     page.route("**/api/run", lambda route: route.fulfill(json={**run, "change": change + 1}))
-    page.wait_for_timeout(4600)
-    assert len(asked) == 1
+    until(page, lambda: len(asked) == 1)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.bundle.spec import Preprocess
-from clipcli.library.decoders import Opened
+from clipcli.library.decoder import Opened, Wish
 from clipcli.library.decoding_process import _Server
 from clipcli.photos.facts import Facts
 from clipcli.photos.refusals import file_error
@@ -48,14 +47,13 @@ class _Here:
         if self._server._file is not None:
             self._server._file.close()
 
-    def open(self, path: bytes, *, size: int, limit_s: float, at_once: Any = None) -> Opened:
+    def open(self, path: bytes, *, size: int, limit_s: float, at_once: Wish | None = None) -> Opened:
         try:
             return Opened(**self._server._read(path))
         except OSError as error:
             raise file_error(error) from error
 
-    def decode(self, wish: Any = None, **options: Any) -> tuple[NDArray[np.uint8], Facts]:
-        options.pop("limit_s", None)
-        reply, pixels = self._server._decode(**(options if wish is None else wish.record))
+    def decode(self, wish: Wish) -> tuple[NDArray[np.uint8], Facts]:
+        reply, pixels = self._server._decode(**wish.record)
         facts = Facts(**reply["facts"])
         return np.frombuffer(pixels, dtype=np.uint8).reshape(reply["frames"], self._side, self._side, 3), facts

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ from clipcli.library.store import Library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DIMENSION", "Doubled", "make_stage", "memory_mib", "peak_memory_mib", "served"]
+__all__ = ["DIMENSION", "Doubled", "make_stage", "memory_mib", "peak_memory_mib", "processor_ms", "served"]
 
 DIMENSION = 512
 _REAL_PHOTOS = 200  # the first pictures have files, so that there are thumbnails to make
@@ -122,6 +123,12 @@ def memory_mib(process: int) -> float:
 
 def peak_memory_mib(process: int) -> float:
     return _status(process, "VmHWM")
+
+
+def processor_ms(process: int) -> float:
+    """How long a process has been at work on any core; in steps of 10 ms on most systems."""
+    fields = Path(f"/proc/{process}/stat").read_text("ascii", errors="replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def _children(process: int) -> list[int]:

@@ -42,7 +42,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .75rem; overflow-wrap: anywhere; }
 p { margin: 0 0 1.25rem; color: var(--faint); overflow-wrap: anywhere; }
 ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); }
 li { background: var(--tile); border-radius: .5rem; overflow: hidden; break-inside: avoid; }
 a { display: block; height: 100%; color: inherit; text-decoration: none; border-radius: .5rem; }
 a:hover .name, a:focus-visible .name { text-decoration: underline; }

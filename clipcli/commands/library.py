@@ -13,7 +13,7 @@ from clipcli.commands.checking import check
 from clipcli.commands.options import Format, FormatOption, LibraryOption, NullOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from clipcli.library.counts import LibraryCounts
     from clipcli.render.tables import Cell
@@ -83,7 +83,7 @@ def roots(db: LibraryOption = None, format: FormatOption = None, print0: NullOpt
     if not found:
         say("no folder was indexed yet")
     if written != "table":
-        write_records(map(asdict, found), format=written, fields=ROOTS_FIELDS, print0=print0)
+        write_records(_in_order(map(asdict, found), ROOTS_FIELDS), format=written, fields=ROOTS_FIELDS, print0=print0)
     elif found:
         columns = [Column(title="pictures", right=True), Column(title="skipped", right=True), Column(title="")]
         columns += [Column(title="looked through"), Column(title="folder", wide=True)]
@@ -125,7 +125,9 @@ def skipped(
     if not found:
         say("nothing was skipped" if reason is None else f"nothing was skipped as {reason}")
     if written != "table":
-        write_records(map(asdict, found), format=written, fields=SKIPPED_FIELDS, print0=print0)
+        write_records(
+            _in_order(map(asdict, found), SKIPPED_FIELDS), format=written, fields=SKIPPED_FIELDS, print0=print0
+        )
     elif found:
         columns = [Column(title="reason"), Column(title="file", wide=True), Column(title="detail", wide=True)]
         write_table(columns, [[one.reason, PathCell(path=one.path), one.detail] for one in found])
@@ -139,6 +141,12 @@ app.command("vacuum")(keeping.vacuum)
 app.command("backup")(keeping.backup)
 app.command("export")(interchange.export_to_file)
 app.command("import")(interchange.import_from_file)
+
+
+def _in_order(records: Iterable[dict[str, Any]], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The fields of each record as the contract has them."""
+    for record in records:
+        yield {field: record[field] for field in fields if field in record}
 
 
 def stats_records(counts: LibraryCounts, path: bytes) -> list[dict[str, Any]]:

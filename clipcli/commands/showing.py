@@ -45,12 +45,14 @@ def show(
         for number, picture in enumerate(found):
             _write_table(picture, first=number == 0)
     else:
-        records = [_record(picture, joined=written in ("csv", "tsv")) for picture in found]
+        records = [_record(picture, in_rows=written in ("csv", "tsv")) for picture in found]
         write_records(records, format=written, fields=SHOW_FIELDS, print0=print0)
 
 
-def _record(picture: Picture, *, joined: bool) -> Record:
-    """JSON has lists of tags and models, rows have them as one text."""
+def _record(picture: Picture, *, in_rows: bool) -> Record:
+    """In rows the lists of tags and models are JSON, as all lists are."""
+    import json
+
     tags = [tag.label for tag in picture.tags]
     models = [f"{vector.model} ({vector.precision})" for vector in picture.vectors]
     return {
@@ -70,8 +72,8 @@ def _record(picture: Picture, *, joined: bool) -> Record:
         "digest": picture.digest,
         "truncated": picture.truncated,
         "stale": picture.stale,
-        "tags": ", ".join(tags) if joined else tags,
-        "models": ", ".join(models) if joined else models,
+        "tags": json.dumps(tags, ensure_ascii=False) if in_rows else tags,
+        "models": json.dumps(models, ensure_ascii=False) if in_rows else models,
         "path": picture.path,
     }
 

@@ -80,6 +80,10 @@ def test_everyday_commands(walled: Walled, photo_folder: Callable[..., Path], tm
         assert_ran(walled("library", name, "--db", "library.db"))
     assert_ran(walled("library", "backup", "copy.db", "--db", "library.db"))
     assert_ran(walled("classify", photos / "000.jpg", "-l", "red", "-l", "blue", "-m", model))
+    assert_ran(walled("classify", "--library", "-l", "red", "-l", "blue", "--db", "library.db"))
+    assert_ran(walled("tags", "sort", "--move-to", "sorted", "--log", "log.jsonl", "--db", "library.db"))
+    assert_ran(walled("tags", "undo", "log.jsonl"))
+    assert_ran(walled("tags", "export", "--xmp", "--db", "library.db"))
     assert_ran(walled("matrix", photos / "000.jpg", "-t", "a red thing", "-m", model, "-o", "matrix.png"))
 
 

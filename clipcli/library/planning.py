@@ -94,6 +94,7 @@ class _Planner:
         self._on_found = on_found
         self._unsettled = unsettled
         self._found = 0
+        self._unreadable: set[bytes] = set()  # relative to the root that is being looked through
 
     def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
         images, skips = self._known(root, folder=folder)
@@ -102,14 +103,24 @@ class _Planner:
             self.plan.absent.append(top)
             return
         prefix = folder + b"/" if folder else b""
+        self._unreadable.clear()
         ignoring = Ignoring(top, above=prefix, exclude=self._options.exclude, include=self._options.include)
-        for entry in walk(top, leave_out=leave_out, ignoring=ignoring):
+        doubles: list[tuple[bytes, FoundFile]] = []
+        for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True):
             path = prefix + entry.path if entry.path else folder
+            if isinstance(entry, FoundFile) and entry.beside is not None:
+                doubles.append((path, entry))
+                continue
             key = to_stored(path)
             if isinstance(entry, UnreadableFolder):
                 self._unlisted(root, path, entry, skips.pop(key, None))
             else:
                 self._file(root, path, entry, images.pop(key, None), skips.pop(key, None))
+        for path, found in doubles:  # a raw file counts where the picture beside it cannot be read
+            assert found.beside is not None
+            if prefix + found.beside in self._unreadable:
+                key = to_stored(path)
+                self._file(root, path, found, images.pop(key, None), skips.pop(key, None))
         # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
         gone = [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
         if self._library is not None and gone:
@@ -159,6 +170,7 @@ class _Planner:
             self._options.force or bad.is_worth_another_try(found.size, found.mtime_ns, self._options)
         )
         if bad is not None and not retry:
+            self._unreadable.add(path)
             self.plan.known_bad += 1
             return
         unheard_of = known is None and bad is None

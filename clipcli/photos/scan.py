@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 
 from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, RAW_SUFFIXES, identify
 from clipcli.photos.ignoring import IGNORE_FILE, Chain, Ignoring
@@ -36,13 +36,15 @@ _READY_SUFFIXES = frozenset((b".jpg", b".jpeg", b".heic", b".heif", b".hif"))
 class FoundFile:
     """A regular file below the walked folder. `path` is relative to it, with `/` between its parts.
 
-    `named_picture` is whether its name says that it is a picture; otherwise only its content can tell.
+    `named_picture` is whether its name says that it is a picture; otherwise only its content can tell. `beside` is, for
+    a camera's raw file, the JPEG or HEIC of the same picture.
     """
 
     path: bytes
     size: int
     mtime_ns: int
     named_picture: bool
+    beside: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +57,15 @@ class UnreadableFolder:
 
 
 def walk(
-    top: bytes, *, leave_out: Set[bytes] = frozenset(), ignoring: Ignoring | None = None
+    top: bytes, *, leave_out: Set[bytes] = frozenset(), ignoring: Ignoring | None = None, doubles: bool = False
 ) -> Iterator[FoundFile | UnreadableFolder]:
     """Every candidate below `top`, folder by folder in the order of their names.
 
     What `ignoring` and the `.clipignore` files met on the way leave out is left out; a folder whose file of rules
     cannot be read counts as unreadable.
 
-    A camera's raw file is left out where the camera wrote the same picture as a JPEG or HEIC beside it.
+    A camera's raw file is left out where the camera wrote the same picture as a JPEG or HEIC beside it that is not left
+    out itself; with `doubles` it is there, and says so.
 
     Hidden files and folders are left out, and so are the folders in `leave_out` (absolute paths). A symbolic link is
     followed when it leads out of `top` to something not seen before: what lies inside is met in its own place, and a
@@ -76,7 +79,8 @@ def walk(
     except OSError as error:
         yield _no_rules(b"", error)
         return
-    yield from _walk(top, b"", first, links, leave_out, ignoring)
+    found_here = _walk(top, b"", first, links, leave_out, ignoring)
+    yield from found_here if doubles else _without_doubles(found_here)
     seen: set[tuple[int, int]] = set()
     while links:
         # Links come last and sorted, so that which of two ways to a file counts does not depend on the disk's order.
@@ -97,7 +101,8 @@ def walk(
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
                 found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring)
-                yield from _only_once(found_there, entry.path, path + b"/", seen)
+                once = _only_once(found_there, entry.path, path + b"/", seen)
+                yield from once if doubles else _without_doubles(once)
             elif stat.S_ISREG(status.st_mode):
                 found = _candidate(path, status)
                 if found:
@@ -126,10 +131,10 @@ def _walk(
             yield _no_rules(prefix[:-1], error)
             continue
         below = []
-        doubles = _doubles(entries)
+        doubles = _doubles(entries, prefix, chain, ignoring)
         while entries:  # taken off one by one: each entry keeps all that was asked about it
             entry = entries.pop()
-            if entry.name.startswith(b".") or entry.name in _NOISE or entry.name in doubles:
+            if entry.name.startswith(b".") or entry.name in _NOISE:
                 continue
             path = prefix + entry.name
             try:
@@ -141,7 +146,8 @@ def _walk(
                 elif entry.is_file() and not ignoring.leaves_out(chain, path, folder=False):
                     found = _candidate(path, entry.stat())
                     if found:
-                        yield found
+                        beside = doubles.get(entry.name)
+                        yield found if beside is None else replace(found, beside=prefix + beside)
             except OSError:  # gone since the folder was listed
                 continue
         todo.extend(reversed(below))
@@ -180,14 +186,26 @@ def _no_rules(path: bytes, error: OSError) -> UnreadableFolder:
     return UnreadableFolder(path=path, reason=reason, detail=f"{os.fsdecode(IGNORE_FILE)}: {error.strerror or error}")
 
 
-def _doubles(entries: list[os.DirEntry[bytes]]) -> Set[bytes]:
-    """Names of raw files that have a ready picture beside them."""
+def _without_doubles(found: Iterator[FoundFile | UnreadableFolder]) -> Iterator[FoundFile | UnreadableFolder]:
+    return (each for each in found if isinstance(each, UnreadableFolder) or each.beside is None)
+
+
+def _doubles(
+    entries: list[os.DirEntry[bytes]], prefix: bytes, chain: Chain, ignoring: Ignoring
+) -> Mapping[bytes, bytes]:
+    """Names of raw files -> the ready picture beside each, one that is not left out."""
     raw = [entry.name for entry in entries if entry.name[-4:].lower() in RAW_SUFFIXES]  # all of them have four letters
     if not raw:
-        return frozenset()
-    parts = (os.path.splitext(entry.name.lower()) for entry in entries)
-    ready = {stem for stem, suffix in parts if suffix in _READY_SUFFIXES}
-    return {name for name in raw if name[:-4].lower() in ready}
+        return {}
+    parts = ((entry.name, *os.path.splitext(entry.name.lower())) for entry in entries)
+    ready = {
+        stem: name
+        for name, stem, suffix in parts
+        if suffix in _READY_SUFFIXES
+        and not name.startswith(b".")
+        and not ignoring.leaves_out(chain, prefix + name, folder=False)
+    }
+    return {name: ready[name[:-4].lower()] for name in raw if name[:-4].lower() in ready}
 
 
 def _candidate(path: bytes, status: os.stat_result) -> FoundFile | None:

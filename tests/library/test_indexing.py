@@ -345,3 +345,36 @@ def test_any_file_name_makes_the_round_trip(
             found = paths_of(library, range(1, 10))
         assert set(found.values()) == expected
     assert report.unchanged == len(expected)
+
+
+def test_a_raw_file_counts_where_the_picture_beside_it_does_not(
+    index: Index, photo_folder: Photos, library_file: Path, tmp_path: Path
+) -> None:
+    folder = photo_folder(count=1)  # 000.jpg
+    for name in ("000", "left-out", "broken", "alone"):
+        shutil.copy(dng(tmp_path / "a.dng"), folder / f"{name}.dng")
+    shutil.copy(folder / "000.jpg", folder / "left-out.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:200])
+    (folder / ".clipignore").write_text("left-out.jpg\n")
+    first = index(folder)
+    assert [os.path.basename(skip.path) for skip in first.newly_skipped] == [b"broken.jpg"]
+    assert rows(library_file, "SELECT path FROM images ORDER BY path") == ["000.jpg", "alone.dng", "left-out.dng"]
+    second = index(folder)  # now it is known that the JPEG cannot be read
+    assert (second.embedded + second.recognised, second.known_bad) == (1, 1)
+    assert "broken.dng" in rows(library_file, "SELECT path FROM images")
+    shutil.copy(folder / "000.jpg", folder / "broken.jpg")
+    assert index(folder).forgotten == 0
+
+
+def test_a_link_to_a_folder_around_and_two_links_to_one_place(
+    index: Index, photo_folder: Photos, library_file: Path, tmp_path: Path
+) -> None:
+    folder, outside = photo_folder(count=1), photo_folder("outside", count=2, seed=1)
+    (folder / "up").symlink_to(tmp_path)
+    (folder / "self").symlink_to(folder)
+    (folder / "far").symlink_to(outside)
+    (folder / "far2").symlink_to(outside)
+    (outside / "back").symlink_to(folder)
+    assert index(folder).embedded == 3
+    assert index(folder).unchanged == 3
+    assert rows(library_file, "SELECT path FROM images ORDER BY path") == ["000.jpg", "far/000.jpg", "far/001.jpg"]

@@ -46,6 +46,7 @@ class Connection:
     def __init__(self) -> None:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self.answer = b""
 
     async def ask(self, method: str, target: str, body: bytes = b"", kind: str = "application/json") -> int:
         """The status. A connection that was closed is opened again the next time."""
@@ -57,7 +58,7 @@ class Connection:
         try:
             answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = int(answer.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
-            await self._reader.readexactly(length)
+            self.answer = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             self._writer = None
             return 0
@@ -150,10 +151,12 @@ async def attacks(process: int) -> None:
     bombs = [(f"bomb of {side:,} x {side:,}", bomb(side)) for side in (20_000, 12_000)]
     for name, data in (*bombs, ("SVG", _SVG)):
         peak = 0.0
-        done: list[int] = []
+        done: list[str] = []
 
-        async def one(data: bytes = data, done: list[int] = done) -> None:
-            done.append(await Connection().ask("POST", "/api/upload", data, "image/png"))
+        async def one(data: bytes = data, done: list[str] = done) -> None:
+            connection = Connection()
+            status = await connection.ask("POST", "/api/upload", data, "image/png")
+            done.append(f"{status} {json.loads(connection.answer).get('error', {}).get('message', '')}".strip())
 
         waiting = [asyncio.create_task(one()) for _ in range(8)]
         while not all(task.done() for task in waiting):

@@ -55,7 +55,13 @@ class Makers:
         self._closed = False
 
     def make(
-        self, path: bytes, *, long_side: int | None, quality: int = 82, preprocess: Preprocess | None = None
+        self,
+        path: bytes,
+        *,
+        long_side: int | None,
+        quality: int = 82,
+        preprocess: Preprocess | None = None,
+        max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     ) -> Made:
         """The file upright, its longer side at most `long_side`; also as a model sees it. Raises ImageError."""
         wish = {
@@ -64,10 +70,10 @@ class Makers:
             "quality": quality,
             "preprocess": None if preprocess is None else asdict(preprocess),
         }
-        reply, payload = self._ask({**wish, "max_megapixels": SIDE_BY_SIDE_MEGAPIXELS})
+        reply, payload = self._ask({**wish, "max_megapixels": min(max_megapixels, SIDE_BY_SIDE_MEGAPIXELS)})
         if reply.get("megapixels", 0) > SIDE_BY_SIDE_MEGAPIXELS:
             with self._large:
-                reply, payload = self._ask({**wish, "max_megapixels": DEFAULT_MAX_MEGAPIXELS}, once=True)
+                reply, payload = self._ask({**wish, "max_megapixels": max_megapixels}, once=True)
         if "reason" in reply:
             raise ImageError(reply["detail"], reason=reply["reason"])
         levels = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import clipcli
 from clipcli.browse.asked import MOST_AT_ONCE, MOST_IDS
 from clipcli.browse.thumbs import SIZES
-from clipcli.browse.uploads import UPLOAD_BYTES
+from clipcli.browse.uploads import UPLOAD_BYTES, UPLOAD_MEGAPIXELS
 from clipcli.errors import NotFoundError
 from clipcli.library.counts import count_library
 from clipcli.library.roots import read_roots
@@ -68,7 +68,7 @@ class State:
             "umap": find_spec("umap") is not None,
             "limits": {
                 "upload_bytes": UPLOAD_BYTES,
-                "megapixels": 150,
+                "megapixels": UPLOAD_MEGAPIXELS,
                 "page": MOST_AT_ONCE,
                 "thumb_sizes": list(SIZES),
                 "ids": MOST_IDS,

@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 
 from clipcli.browse.answers import GONE, NOT_A_PICTURE, Refusal
 from clipcli.errors import ImageError
+from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
     from clipcli.browse.library_access import LibraryAccess
     from clipcli.browse.makers import Makers
     from clipcli.browse.vectors_in_use import VectorsInUse
 
-__all__ = ["UPLOAD_BYTES", "Upload", "Uploads"]
+__all__ = ["UPLOAD_BYTES", "UPLOAD_MEGAPIXELS", "Upload", "Uploads"]
 
 UPLOAD_BYTES = 64 << 20
+UPLOAD_MEGAPIXELS = min(150.0, DEFAULT_MAX_MEGAPIXELS)  # less where that does not fit into memory
 _KEPT = 64
 _THUMB = 320
 _MOST_COPIES = 1000
@@ -64,7 +66,9 @@ class Uploads:
             with open(path, "wb") as file:
                 file.write(data)
             try:
-                made = self._makers.make(path, long_side=_THUMB, preprocess=encoding.preprocess)
+                made = self._makers.make(
+                    path, long_side=_THUMB, preprocess=encoding.preprocess, max_megapixels=UPLOAD_MEGAPIXELS
+                )
             except ImageError as error:
                 raise Refusal(*NOT_A_PICTURE, str(error)) from error
         assert made.levels is not None

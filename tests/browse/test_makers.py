@@ -67,9 +67,8 @@ def test_large_pictures_are_made_in_a_process_that_ends_with_them(
     (before,) = makers._all
     assert makers.make(picture, long_side=20).width == 80
     assert before not in makers._all
-    monkeypatch.setattr(module, "DEFAULT_MAX_MEGAPIXELS", 0.002)
     with pytest.raises(ImageError, match=r"more than 0\.002") as refused:
-        makers.make(picture, long_side=20)
+        makers.make(picture, long_side=20, max_megapixels=0.002)
     assert refused.value.reason == "too-large"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +15,18 @@ from tests.browse.page.site import Site, chromium, launch_arguments, library_of,
 PATIENCE_MS = 15_000
 
 
+def _program() -> Path:
+    if os.name == "nt":
+        pytest.skip("the photographs of these tests have names that Windows does not allow")
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium here: install one, or name it in the environment variable CHROMIUM")
+    return program
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if chromium() is None:
-        pytest.skip("no Chromium here: install one, or name it in the environment variable CHROMIUM")
+    _program()
     home = tmp_path_factory.mktemp("page")
     photos = library_of(home)
     with serving(home) as address:
@@ -25,9 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium here: install one, or name it in the environment variable CHROMIUM")
+    program = _program()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=launch_arguments())
         yield started

@@ -145,6 +145,15 @@ def test_axe_would_find_something(page: Page) -> None:
     assert {finding.split(" ")[0] for finding in findings(page)} == {"image-alt", "color-contrast"}
 
 
+def sweep(page: Page, begin: int, end: int) -> None:
+    """A finger across the picture, from one x to another."""
+    session = page.context.new_cdp_session(page)
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": begin, "y": 250}]})
+    for x in (begin, (begin + end) // 2, end):
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": 252}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 def test_a_telephone(open_page: Callable[..., Page]) -> None:
     """With a finger: search, open, close, choose the map at the foot of the screen."""
     page = open_page(width=360, height=740, has_touch=True, is_mobile=True)
@@ -154,6 +163,11 @@ def test_a_telephone(open_page: Callable[..., Page]) -> None:
     page.locator(".cell").nth(1).tap()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert page.locator(".stage").evaluate("(stage) => stage.clientWidth") == 360
+    expect(page.locator(".where")).to_contain_text("2 of ")
+    sweep(page, 300, 80)
+    expect(page.locator(".where")).to_contain_text("3 of ")
+    sweep(page, 80, 300)
+    expect(page.locator(".where")).to_contain_text("2 of ")
     page.get_by_role("button", name="Close").tap()
     page.get_by_role("link", name="Map").tap()
     page.locator(".legend .groups li").first.wait_for()

@@ -147,11 +147,35 @@ def test_a_run_is_followed_live(open_page: Callable[..., Page]) -> None:
     expect(page.locator("#run-pill")).to_be_hidden()
 
 
-def test_new_pictures_appear(page: Page) -> None:
+def test_new_pictures_appear(open_page: Callable[..., Page]) -> None:
     """When the count of changes grows, as it does when a run writes, the pictures are asked for anew."""
+    page = open_page("?view=library")
     change = page.evaluate("async () => (await (await fetch('/api/run')).json()).change")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/api/search") else None)
     run = {"live": False, "since": None, "done": None, "total": None, "pictures": 306, "vectors": 306}
-    page.route("**/api/run", lambda route: route.fulfill(json={**run, "change": change + 1}))
+    page.route("**/api/run", lambda route: route.fulfill(json={**run, "change": change + len(asked)}))
+    page.clock.install()
+    page.reload()
+    page.locator(".bars li").first.wait_for()
+    page.get_by_role("link", name="Pictures", exact=True).click()
     until(page, lambda: len(asked) == 1)
+    page.clock.run_for(10_000)
+    until(page, lambda: len(asked) >= 2)
+
+
+def test_a_program_that_has_ended_is_missed(open_page: Callable[..., Page], watch: Watch) -> None:
+    watch.expected = ["ERR_"]
+    page = open_page("?view=library")
+    page.locator(".bars li").first.wait_for()
+    page.clock.install()
+    page.reload()
+    page.locator(".bars li").first.wait_for()
+    page.route("**/api/run", lambda route: route.abort())
+    for _ in range(3):
+        page.clock.run_for(5_000)
+        page.wait_for_timeout(50)
+    expect(page.get_by_role("alert")).to_contain_text("Is clip browse still running?")
+    page.unroute("**/api/run")
+    page.clock.run_for(10_000)
+    expect(page.locator("#alerts")).to_be_empty()

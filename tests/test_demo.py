@@ -103,7 +103,7 @@ def test_a_scikit_image_without_the_photographs_is_told_apart(
 
 def test_the_starter_is_mentioned_every_time(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "shipped_model", lambda: bundle)
-    monkeypatch.setattr(matrix, "_save", lambda figure, path: None)  # the figure is drawn elsewhere
+    monkeypatch.setattr(matrix, "save_figure", lambda figure, path: None)  # the figure is drawn elsewhere
     for _ in range(2):
         done = run("-o", tmp_path / "demo")
         assert (done.exit_code, done.stderr) == (0, STARTER_NOTE + "\n")

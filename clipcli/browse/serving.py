@@ -119,6 +119,16 @@ def _listen(family: int, host: str, port: int) -> socket.socket:
 def _shown(bound: str) -> str:
     """The host of the address a person opens."""
     address = ipaddress.ip_address(bound.partition("%")[0])
-    if address.is_unspecified:  # all of this machine's addresses: its name leads to one that others reach
-        return socket.gethostname()
+    if address.is_unspecified:
+        return _seen_by_others() if address.version == 4 else socket.gethostname()
     return f"[{bound}]" if address.version == 6 else bound
+
+
+def _seen_by_others() -> str:
+    """The address this machine would speak to others from; its name where it has none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))  # for documentation (RFC 5737): nobody's, and beyond every near network
+        except OSError:
+            return socket.gethostname()
+        return str(asking.getsockname()[0])

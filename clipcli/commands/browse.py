@@ -85,6 +85,8 @@ def browse(
 
     def ready() -> None:
         say(f"{short_path(bytes(file))} is at the address below; Ctrl-C ends it")
+        if bound.door.token is not None:
+            say("whoever has this address can see and tag all of it; the connection is not encrypted")
         write_text(f"{bound.address}\n")
         # A token is for the person's eyes: how a browser was started can be read by everybody on this machine.
         if not no_open and bound.door.token is None:

@@ -200,3 +200,17 @@ def test_without_the_extra_it_says_how_to_get_it(stage: Stage) -> None:
     )
     assert done.returncode == 10
     assert done.stderr == f"clip: the page in the browser needs the extra 'ui': {pip_line('ui')}\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_others_get_an_address_they_can_use(host: str) -> None:
+    try:
+        bound = bind(host, 0)
+    except UsageError:
+        pytest.skip("this machine has no IPv6")
+    shown = bound.address.removeprefix("http://").partition("/")[0].rpartition(":")[0]
+    assert shown not in ("", "0.0.0.0", "[::]")
+    assert bound.door.knows(shown)
+    assert bound.door.token is not None
+    assert bound.address.endswith(f"/?token={bound.door.token}")
+    bound.socket.close()

@@ -73,8 +73,9 @@ class Progress:
 class IndexReport:
     """What became of every file: `considered == indexed + skipped + pending`.
 
-    `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or touched and needed no model. `known_bad` could not be read before either and have
-    not changed. `pending` were not looked at (a preview). `others` are no pictures and count nowhere else.
+    `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or
+    touched and needed no model. `known_bad` could not be read before either and have not changed. `pending` were not
+    looked at (a preview). `others` are no pictures and count nowhere else.
     """
 
     considered: int

@@ -51,7 +51,10 @@ class Placed:
 
 
 class Screen:
-    def __init__(self, columns: int, rows: int) -> None:
+    """`folds`: text beyond the last column goes on below, as on a terminal; otherwise it is an error of the test."""
+
+    def __init__(self, columns: int, rows: int, *, folds: bool = False) -> None:
+        self.folds = folds
         self.columns, self.rows = columns, rows
         self.cells: dict[tuple[int, int], Cell] = {}
         self.pictures: list[Placed] = []
@@ -142,6 +145,9 @@ class Screen:
         for character in text:
             if unicodedata.combining(character):
                 continue
+            if self.folds and self.column >= self.columns:
+                self.column, self.line = 0, self.line + 1
+                self.last_line = max(self.last_line, self.line)
             assert self.column < self.columns, f"written beyond the last column: {text!r}"
             self.cells[self.line, self.column] = Cell(character, self.ink, self.paper, self.link)
             self.column += 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -53,7 +53,7 @@ def test_pictures_come_out_as_they_are_and_stand_on_their_names(
     assert played.status == 0
     assert played.echoes
     assert played.unread == b""  # every answer was taken
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     assert screen.unknown == []
     assert {placed.way for placed in screen.pictures} == {way}
     names = names_below(screen)
@@ -75,7 +75,7 @@ def test_pictures_come_out_as_they_are_and_stand_on_their_names(
 
 def test_rank_score_date_and_a_link_stand_with_each(library: Path, bundle: Path, photos: Path) -> None:
     played = search(library, bundle, photos, "--preview", "-k", "2", way="kitty")
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     names = names_below(screen)
     line, column = names["red.png"]
     assert screen.text()[line - 1][column:].startswith("1  0.")
@@ -87,7 +87,7 @@ def test_rank_score_date_and_a_link_stand_with_each(library: Path, bundle: Path,
 def test_half_blocks_where_nothing_better_is_understood(library: Path, bundle: Path, photos: Path) -> None:
     played = search(library, bundle, photos, "--preview", env={"COLORTERM": "truecolor"})
     assert played.status == 0
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     assert screen.pictures == []
     starts = screen.first_blocks()
     assert len(starts) == 5
@@ -103,7 +103,7 @@ def test_half_blocks_where_nothing_better_is_understood(library: Path, bundle: P
 def test_256_colours_come_near(library: Path, bundle: Path, photos: Path) -> None:
     played = search(library, bundle, photos, "--preview", "-k", "1")
     assert b"48;2;" not in played.output
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     (place,) = screen.first_blocks()
     seen = screen.block_picture(*place)
     assert difference(seen, small_picture(photos / "red.png", long_side=max(seen.size))) < 22  # steps of 40 and more
@@ -116,13 +116,13 @@ def test_a_terminal_that_does_not_answer_costs_a_second_and_gets_blocks(
     mute = search(library, bundle, photos, "--preview", "-k", "1", way="mute")
     assert mute.status == 0
     assert mute.echoes
-    assert Screen(100, 40).feed(mute.output).first_blocks()
-    assert mute.seconds < quick.seconds + 2
+    assert Screen(100, 40, folds=True).feed(mute.output).first_blocks()
+    assert mute.seconds < quick.seconds + 5  # one, and what a busy machine adds
 
 
 def test_answers_may_come_in_pieces(library: Path, bundle: Path, photos: Path) -> None:
     played = search(library, bundle, photos, "--preview", "-k", "1", way="kitty", piecewise=True)
-    assert [placed.way for placed in Screen(100, 40).feed(played.output).pictures] == ["kitty"]
+    assert [placed.way for placed in Screen(100, 40, folds=True).feed(played.output).pictures] == ["kitty"]
     assert played.unread == b""
 
 
@@ -130,13 +130,13 @@ def test_what_was_typed_ahead_is_for_the_shell(library: Path, bundle: Path, phot
     played = search(library, bundle, photos, "--preview", "-k", "1", way="kitty", typed=b"ls -l")
     assert played.asked == []
     assert played.unread == b"ls -l"
-    assert Screen(100, 40).feed(played.output).first_blocks()
+    assert Screen(100, 40, folds=True).feed(played.output).first_blocks()
 
 
 @pytest.mark.parametrize("way", ["kitty", "iterm2", "sixel", "blocks"])
 def test_a_way_can_be_chosen(way: str, library: Path, bundle: Path, photos: Path) -> None:
     played = search(library, bundle, photos, "--preview-as", way, "-k", "1", way="old", pixels=(1000, 800))
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     assert [placed.way for placed in screen.pictures] == ([] if way == "blocks" else [way])
     assert bool(screen.first_blocks()) == (way == "blocks")
     if way == "blocks":
@@ -149,7 +149,7 @@ def test_tmux_and_screen_get_blocks_and_are_not_asked(
 ) -> None:
     played = search(library, bundle, photos, "--preview", "-k", "1", way="kitty", env=env)
     assert played.asked == []
-    assert Screen(100, 40).feed(played.output).first_blocks()
+    assert Screen(100, 40, folds=True).feed(played.output).first_blocks()
     refused = search(library, bundle, photos, "--preview-as", "kitty", way="kitty", env=env)
     assert refused.status == 2
     assert b"lets no pictures of kitty through" in refused.output
@@ -204,7 +204,7 @@ def test_a_file_that_is_gone_is_a_frame_that_says_so(tmp_path: Path, photos: Pat
     (tmp_path / "own" / "blue.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     played = search(library, bundle, tmp_path, "--preview", way="kitty")
     assert played.status == 0
-    screen = Screen(100, 40).feed(played.output)
+    screen = Screen(100, 40, folds=True).feed(played.output)
     assert len(screen.pictures) == 3
     text = "\n".join(screen.text())
     assert text.count("cannot be read:") == 2
@@ -235,7 +235,7 @@ def test_in_a_real_tmux(library: Path, bundle: Path, photos: Path, tmp_path: Pat
             captured = subprocess.run([*tmux, "capture-pane", "-p", "-e"], check=True, capture_output=True).stdout
     finally:
         subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
-    screen = Screen(100, 40).feed(captured.replace(b"\n", b"\r\n"))
+    screen = Screen(100, 40, folds=True).feed(captured.replace(b"\n", b"\r\n"))
     starts = screen.first_blocks()
     assert len(starts) == 3
     names = names_below(screen)

@@ -65,7 +65,7 @@ def test_pictures_come_out_as_they_are_and_stand_on_their_names(
         below = placed.line + rows + 1  # a line of figures is between
         name = next(name for name, place in names.items() if place == (below, placed.column))
         expected = small_picture(photos / name, long_side=max(placed.image.size))
-        # iTerm2 gets a JPEG, a sixel terminal 256 colours: measured up to 1.0 and 2.2.
+        # iTerm2 gets a JPEG, a sixel terminal 256 colours: neither is exact.
         assert difference(placed.image, expected) < {"kitty": 0.6, "iterm2": 2.0, "sixel": 4.0}[way], name
         assert placed.image.width <= 24 * wide + 8 * wide
         if way == "iterm2":

@@ -50,6 +50,10 @@ export const grid = new Grid(byId("grid"), {
   caption,
   thumb: api.thumb,
   height: rowHeight,
+  onAll: async () => {
+    await results.whole();
+    selection.all(results.items.ids, results.items.total);
+  },
   onOpen: (index) => openPicture(results.items.ids[index], results.items.ids, results.items.all),
   onSight: (ids) => {
     clearTimeout(naming);
@@ -71,6 +75,7 @@ function shown(items, what) {
   grid.show(items, { grow: what === "rest" });
   through(items.ids, items.all);
   if (what !== "rest") summarise(items);
+  if (back !== null && items.total < items.all) results.whole(); // the place to go back to may be far down
   if (back !== null && (what === "rest" || items.total === items.all)) {
     scrollTo(0, back);
     back = null;
@@ -199,6 +204,7 @@ export function backToGrid(id) {
 }
 
 export function startFound() {
+  addEventListener("scroll", () => scrollY > 0 && results.whole(), { passive: true });
   try {
     sizeStep = Math.min(4, Math.max(0, Number(localStorage.getItem(STORE) ?? 2))) || 0;
   } catch {

@@ -14,7 +14,7 @@ const LONG_PRESS = 450; // milliseconds
 export class Grid {
   /**
    * `root` is an empty element; `options`: `thumb(id, pixels)` gives an address, `label(index)` the words for a cell,
-   * `onOpen(index)`, `onSight(ids)` when pictures come into sight, `selection` a Selection, `height()` the row height
+   * `onOpen(index)`, `onAll()`, `onSight(ids)` when pictures come into sight, `selection` a Selection, `height()` the row height
    * asked for.
    */
   constructor(root, options) {

@@ -7,7 +7,7 @@ import { shape } from "./justify.js";
 export function pressed(grid, event) {
   if (event.altKey || !event.target.closest(".cell")) return;
   const { selection } = grid.options;
-  const { ids, total } = grid.items;
+  const { ids } = grid.items;
   const whole = event.ctrlKey || event.metaKey;
   const goto = destination(grid, event.key, whole);
   if (goto !== null) {
@@ -20,7 +20,7 @@ export function pressed(grid, event) {
   else if ((event.key === " " || event.key === "x") && !whole) {
     if (event.shiftKey) selection.range(ids, grid.current);
     else selection.toggle(ids, grid.current);
-  } else if (event.key === "a" && whole) selection.all(ids, total);
+  } else if (event.key === "a" && whole) grid.options.onAll();
   else return;
   event.preventDefault();
   event.stopPropagation();

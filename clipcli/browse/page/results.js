@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { toRequest } from "./question.js";
 
 const FIRST = 160; // pictures that come with the first answer: more than a large screen shows
-const REST_AFTER = 120; // milliseconds of quiet before the rest of a long answer is fetched
+const REST_AFTER = 500; // milliseconds of quiet before the rest of a long answer is fetched, unless it is needed
 const KEPT = 6; // answers that "back" finds again without asking
 
 export class Results {
@@ -41,13 +41,23 @@ export class Results {
     this.next = null;
     this.asking?.stop.abort();
     this.asking = null;
+    this.leaveRest();
+  }
+
+  leaveRest() {
     this.rest?.abort();
+    this.fetching = null;
     clearTimeout(this.timer);
   }
 
-  async begin({ request, key }) {
-    this.rest?.abort();
+  /** Everything that was found is wanted now: somebody scrolls, or chooses all. */
+  async whole() {
     clearTimeout(this.timer);
+    if (this.items && this.items.total < this.items.all) await (this.fetching ??= this.fetchRest(this.items));
+  }
+
+  async begin({ request, key }) {
+    this.leaveRest();
     const asking = { stop: new AbortController(), key };
     this.asking = asking;
     try {
@@ -87,7 +97,7 @@ export class Results {
     this.items = items;
     this.change = Math.max(this.change, items.change);
     this.listener(items, what);
-    if (items.total < items.all) this.timer = setTimeout(() => this.fetchRest(items), REST_AFTER);
+    if (items.total < items.all) this.timer = setTimeout(() => this.whole(), REST_AFTER);
   }
 
   /** All further pictures of a long answer, eight bytes each. */

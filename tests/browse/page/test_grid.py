@@ -136,6 +136,13 @@ def test_choosing_with_mouse_and_shift(page: Page) -> None:
     expect(page.locator("#actions")).to_be_hidden()
 
 
+def test_choosing_all_before_all_has_come(endless: Page) -> None:
+    endless.reload()
+    endless.locator(".cell").first.focus()
+    endless.keyboard.press("ControlOrMeta+a")
+    expect(endless.locator("#actions")).to_contain_text("100,000 chosen")
+
+
 def test_choosing_all_of_a_long_answer(endless: Page) -> None:
     endless.locator(".cell").first.focus()
     endless.keyboard.press("ControlOrMeta+a")

@@ -8,6 +8,7 @@ import { canGoBack, go, place } from "./route.js";
 import { searchLike } from "./searchbar.js";
 import { Zoom } from "./zoom.js";
 
+const LARGEST = 2; // times its own size, before one zooms
 const SETTLE = 120; // milliseconds a picture stays before its facts are asked for
 
 let list = { ids: [], total: 0 }; // what previous and next go through
@@ -129,7 +130,11 @@ function show(id) {
   sharp.classList.remove("ready");
   sharp.alt = "";
   soft.src = api.thumb(id, 320);
-  sharp.onload = () => sharp.classList.add("ready");
+  limit("none", "none");
+  sharp.onload = () => {
+    sharp.classList.add("ready");
+    limit(`${sharp.naturalWidth * LARGEST}px`, `${sharp.naturalHeight * LARGEST}px`);
+  };
   sharp.onerror = () =>
     id === shown &&
     fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
@@ -140,6 +145,11 @@ function show(id) {
   const stopper = new AbortController();
   asking = stopper;
   timer = setTimeout(() => learn(id, stopper.signal), side.childElementCount ? SETTLE : 0);
+}
+
+/** A picture of few pixels is not blown up until one sees nothing but them. */
+function limit(maxWidth, maxHeight) {
+  for (const image of [parts.soft, parts.sharp]) Object.assign(image.style, { maxWidth, maxHeight });
 }
 
 async function learn(id, signal) {

@@ -1,6 +1,6 @@
 """Damaged pictures of every format through index runs: no run may crash, no file may take longer than it is given.
 
-    python -m benchmarks.fuzz_decoding [--count 20000] [--seed 0] [--seconds 10]
+    python -m benchmarks.fuzz_decoding [--count 20000] [--first 0] [--seed 0] [--seconds 10]
 
 Each picture is one of `fuzz_samples`, damaged in one of the ways below. They are indexed a thousand at a time by the
 product's own index run, decoding processes and all; every other run takes truncated files and four frames.
@@ -99,14 +99,14 @@ def damaged(samples: dict[str, bytes], number: int, seed: int) -> tuple[str, byt
     return f"{number:06d}-{name}", bytes(data)
 
 
-def fuzz(model: Model, place: Path, *, count: int, seed: int, seconds: float) -> Outcome:
-    """Index `count` damaged pictures; what the runs raise comes out."""
+def fuzz(model: Model, place: Path, *, count: int, seed: int, seconds: float, first: int = 0) -> Outcome:
+    """Index `count` damaged pictures from number `first` on; what the runs raise comes out."""
     samples = made_samples()
     found = Outcome()
-    for start in range(0, count, _AT_ONCE):
+    for start in range(first, first + count, _AT_ONCE):
         folder = place / "pictures"
         folder.mkdir()
-        for number in range(start, min(start + _AT_ONCE, count)):
+        for number in range(start, min(start + _AT_ONCE, first + count)):
             name, data = damaged(samples, number, seed)
             (folder / name).write_bytes(data)
         _index(model, place / "library.db", folder, found, seconds=seconds, all_of_it=bool(start // _AT_ONCE % 2))
@@ -153,13 +153,16 @@ def _say_nothing(progress: Progress) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Index damaged pictures of every format.")
     parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0, help="time limit per file")
     chosen = parser.parse_args()
     model = Model.load(find_model(None))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clip-fuzz-") as name:
-        found = fuzz(model, Path(name), count=chosen.count, seed=chosen.seed, seconds=chosen.seconds)
+        found = fuzz(
+            model, Path(name), count=chosen.count, first=chosen.first, seed=chosen.seed, seconds=chosen.seconds
+        )
     print(f"{found.pictures:,} damaged pictures in {time.monotonic() - began:,.0f} s; seed {chosen.seed}")
     for reason, count in found.outcomes.most_common():
         print(f"{count:8,} {reason}")

@@ -91,6 +91,22 @@ def test_a_dry_run_makes_nothing(embed: Embed, photo_folder: Callable[..., Path]
     assert not library_file.exists()
 
 
+def test_frames_and_truncated_files(embed: Embed, photo_folder: Callable[..., Path]) -> None:
+    folder = photo_folder(count=1)
+    content = (folder / "000.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(content[: len(content) * 2 // 3])
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
+    first = embed(folder)
+    assert first.exit_code == 3
+    assert "cut.jpg: truncated (" in first.stderr
+    second = embed(folder, "--accept-truncated", "--frames", "3")
+    assert second.exit_code == 0
+    assert "3 files: 2 embedded (1 of them from what is left of a file cut short), 1 unchanged" in second.stderr
+    assert embed(folder, "--frames", "65").exit_code == 2
+    assert "more than 0 seconds" in embed(folder, "--seconds-per-file", "0").stderr
+
+
 def test_what_is_forgotten_or_absent_is_said(embed: Embed, photo_folder: Callable[..., Path]) -> None:
     folder = photo_folder(count=2)
     embed(folder)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image as Picture
+    from PIL.Image import Resampling
 
 __all__ = ["normalise", "resize_and_crop", "resized_shape", "to_pixels"]
 
 # Beyond this many crops' worth of resized pixels (a ribbon of a picture), only the part that is kept is resized:
 # a 1 x 60,000 picture would otherwise become 224 x 13,440,000.
-_RIBBON = 16
+_RIBBON = 256
 
 
 def resized_shape(width: int, height: int, size: int) -> tuple[int, int]:
@@ -49,14 +50,22 @@ def resize_and_crop(image: Picture, spec: Preprocess) -> Picture:
     start = int if spec.crop_rounding == "down" else round
     left, top = start((width - size) / 2), start((height - size) / 2)
     if width * height > _RIBBON * size * size:
-        across, down = image.width / width, image.height / height
-        kept = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), method, box=kept)
+        return _resize_middle(image, (width, height), (left, top), size, method)
     if (width, height) != image.size:
         image = image.resize((width, height), method)
     if (width, height) == (size, size):
         return image
     return image.crop((left, top, left + size, top + size))
+
+
+def _resize_middle(
+    image: Picture, whole: tuple[int, int], start: tuple[int, int], size: int, method: Resampling
+) -> Picture:
+    """What is cropped of a ribbon. Across, then down, as the whole picture would be: in between, values are rounded."""
+    across, down = image.width / whole[0], image.height / whole[1]
+    columns = (start[0] * across, 0, (start[0] + size) * across, image.height)
+    image = image.resize((size, image.height), method, box=columns)
+    return image.resize((size, size), method, box=(0, start[1] * down, size, (start[1] + size) * down))
 
 
 @lru_cache(maxsize=8)

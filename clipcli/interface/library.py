@@ -64,20 +64,31 @@ class Library(PicturesOfLibrary):
         model: Model | None = None,
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
+        frames: int = 1,
+        accept_truncated: bool = False,
         force: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IndexReport:
         """Bring the library up to date with folders of pictures or single ones, as `clip embed` does.
 
         Without `model` it is the library's own. Files that cannot be read are in the report. Raises NotFoundError for a
-        path that is not there, LibraryLockedError while another run is at work, and what a model raises.
+        path that is not there, LibraryLockedError while another run is at work or `clip embed --watch` keeps a path up
+        to date, and what a model raises.
         """
         from clipcli.library.indexing import IndexOptions, index_folders
         from clipcli.library.roots import targets
+        from clipcli.library.watch_lock import refuse_watched
 
-        options = IndexOptions(force=force, exclude=tuple(several(exclude)), include=tuple(several(include)))
+        options = IndexOptions(
+            frames=frames,
+            accept_truncated=accept_truncated,
+            force=force,
+            exclude=tuple(several(exclude)),
+            include=tuple(several(include)),
+        )
         named = [os.fsencode(path) for path in paths]
         targets(named, ())  # a name that is not there makes no library
+        refuse_watched(self.path, named)
         with ExitStack() as stack:
             stack.enter_context(RunLock(self.path))
             there = os.path.lexists(self.path)

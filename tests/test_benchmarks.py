@@ -58,7 +58,7 @@ def test_the_page_shows_rates_and_ratios() -> None:
 
 def test_combined_queries_with_filters_are_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `python -m benchmarks.exact_results` does with 100,000; on these near copies float32 alone goes wrong."""
-    monkeypatch.setattr("clipcli.library.search._ROWS_AT_ONCE", 700)
+    monkeypatch.setattr("clipcli.library.scoring._ROWS_AT_ONCE", 700)
     results = list(exact_results.compared(tmp_path, 2000, 48, queries=3))
     assert len(results) == 3 * len(exact_results.CASES)
     assert all(same for same, _, _, _ in results)

@@ -17,11 +17,12 @@ from clipcli.errors import ClipError, UsageError
 from clipcli.library.following import follow, root_above
 from clipcli.library.moving import CannotMoveError, check_movable, move_file
 from clipcli.library.pictures import image_at
-from clipcli.library.roots import add_root, read_roots, relative_to
+from clipcli.library.roots import add_root, relative_to
 from clipcli.library.sort_log import SortLog
 from clipcli.library.store import Library
 from clipcli.library.tag_selection import Selection, selected_tags
 from clipcli.photos.copies import numbered
+from clipcli.photos.ignoring import Ignoring
 
 __all__ = ["Planned", "Sorted", "folder_name", "plan", "sort_pictures"]
 
@@ -71,9 +72,13 @@ def plan(library: Library, selection: Selection, folder: bytes, *, link: bool) -
     _check_folder(library, folder)
     planned: list[Planned] = []
     taken: set[bytes] = set()
+    places: set[bytes] = set()
     for _, tags in groupby(selected_tags(library, selection), key=lambda tag: tag.image_id):
         for tag in list(tags)[: None if link else 1]:
             place = os.path.join(folder, folder_name(tag.label))
+            if place not in places:
+                _check_folder(library, place)
+                places.add(place)
             target = os.path.join(place, os.path.basename(tag.path))
             if os.path.dirname(tag.path) != place and not (link and _is_link(target, tag.path)):
                 names = (os.path.join(place, name) for name in numbered(os.path.basename(tag.path)))
@@ -199,11 +204,15 @@ def _is_link(path: bytes, target: bytes) -> bool:
 
 def _check_folder(library: Library, folder: bytes) -> None:
     """Pictures in a folder that `clip embed` passes over would be forgotten by the next run."""
-    for root in read_roots(library):
-        if root_above(library, folder) == root.path:
-            hidden = [part for part in relative_to(folder, root.path).split(b"/") if part.startswith(b".")]
-            if hidden:
-                raise UsageError(
-                    f"{os.fsdecode(folder)} lies in a hidden folder of {os.fsdecode(root.path)}, "
-                    "which 'clip embed' passes over"
-                )
+    root = root_above(library, folder)
+    if root is None or root == folder:
+        return
+    parts = relative_to(folder, root).split(b"/")
+    for depth, part in enumerate(parts, start=1):
+        below = b"/".join(parts[:depth])
+        rules = Ignoring(os.path.join(root, below), above=below + b"/").first()  # of the folders above this one
+        if part.startswith(b".") or Ignoring(root).leaves_out(rules, below, folder=True):
+            name = os.fsdecode(os.path.join(root, below))
+            raise UsageError(
+                f"'clip embed' passes over {name}, which is hidden or in a .clipignore; pictures in it would be forgotten"
+            )

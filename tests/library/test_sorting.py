@@ -203,8 +203,13 @@ def test_names_of_folders() -> None:
 
 
 def test_folders_that_embed_passes_over(photos: Path, library_file: Path) -> None:
-    with Library.open(library_file) as library, pytest.raises(UsageError, match="hidden folder"):
-        plan(library, Selection(), os.fsencode(photos / ".sorted" / "x"), link=False)
+    (photos / "in" / ".clipignore").write_text("left out/\n!left out/not this\n/labels/dog\n")
+    for name in (".sorted/x", "in/left out", "in/left out/deeper", "in/labels"):
+        with Library.open(library_file) as library, pytest.raises(UsageError, match="passes over"):
+            plan(library, Selection(), os.fsencode(photos / name), link=False)
+    with Library.open(library_file) as library:
+        for name in ("in/taken", "left out"):
+            assert plan(library, Selection(), os.fsencode(photos / name), link=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are any bytes")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,11 @@ def opened_pictures(folder: Path, file: Path, model: Model) -> list[str]:
     return opened
 
 
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _say_nothing(progress: Progress) -> None:
     """Only the end matters."""
 
@@ -127,10 +133,11 @@ def main() -> None:
         seconds = time.monotonic() - began
         print(f"made {chosen.count:,} files and a library of {file.stat().st_size:,} bytes: {seconds:.0f} s")
         for _ in range(chosen.rounds):
-            began = time.monotonic()
+            began, used = time.monotonic(), _cpu_s()
             command = [sys.executable, "-m", "clipcli", "embed", os.fspath(folder), "--db", os.fspath(file)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            print(f"{time.monotonic() - began:6.2f} s  {done.stderr.splitlines()[-1]}", flush=True)
+            took, cpu = time.monotonic() - began, _cpu_s() - used
+            print(f"{took:6.2f} s, processor {cpu:.2f} s: {done.stderr.splitlines()[-1]}", flush=True)
         opened = opened_pictures(folder, file, model)
         print(f"pictures opened: {len(opened)}")
     for line in describe():

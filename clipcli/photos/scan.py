@@ -209,7 +209,9 @@ def _doubles(
 
 
 def _candidate(path: bytes, status: os.stat_result) -> FoundFile | None:
-    suffix = os.path.splitext(path)[1].lower()
+    # Hidden names are not met here; for the others this is what `splitext` does, in less time.
+    _, stop, ending = path[path.rfind(b"/") + 1 :].rpartition(b".")
+    suffix = stop + ending.lower() if stop else b""
     if suffix in NEVER_PICTURES:
         return None
     return FoundFile(

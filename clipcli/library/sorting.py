@@ -214,5 +214,5 @@ def _check_folder(library: Library, folder: bytes) -> None:
         if part.startswith(b".") or Ignoring(root).leaves_out(rules, below, folder=True):
             name = os.fsdecode(os.path.join(root, below))
             raise UsageError(
-                f"'clip embed' passes over {name}, which is hidden or in a .clipignore; pictures in it would be forgotten"
+                f"'clip embed' passes over {name} (hidden, or in a .clipignore): pictures there would be forgotten"
             )

@@ -141,6 +141,7 @@ function nothing() {
 }
 
 function failed(error) {
+  grid.load();
   if (error.code === "no-model") {
     byId("grid").hidden = true;
     byId("search-blank").hidden = false;
@@ -167,6 +168,7 @@ export function find(way, { scrolled = true } = {}) {
   // Who scrolls while the rest of a fresh page is on its way is not pulled back.
   if (way === "back") back = scrolled ? rememberedY() : null;
   else back = way === "start" ? rememberedY() || null : null;
+  grid.hold();
   results.ask(place.question);
 }
 

@@ -11,6 +11,16 @@ const QUICK = 4; // pixels per millisecond: faster, and thumbnails wait until th
 const SETTLED = 90; // milliseconds
 const LONG_PRESS = 450; // milliseconds
 
+/** An image goes on loading after it has left the document, and keeps others waiting. */
+function giveUp(row) {
+  for (const { firstChild: picture } of row.children) if (!picture.complete) picture.removeAttribute("src");
+}
+
+function drop(row) {
+  giveUp(row);
+  row.remove();
+}
+
 export class Grid {
   /**
    * `root` is an empty element; `options`: `thumb(id, pixels)` gives an address, `label(index)` the words for a cell,
@@ -50,7 +60,13 @@ export class Grid {
     if (held) this.root.querySelector(".cell")?.focus({ preventScroll: true });
   }
 
+  /** Something more urgent is about to be asked: thumbnails on their way give up their connections until `load`. */
+  hold() {
+    for (const node of this.rows.values()) giveUp(node);
+  }
+
   clear() {
+    this.hold();
     this.root.replaceChildren();
     this.rows.clear();
   }
@@ -69,7 +85,7 @@ export class Grid {
         (key) => before[key][row] === this.layout[key][row] && before[key][row + 1] === this.layout[key][row + 1],
       );
       if (!same || node.dataset.width !== String(width)) {
-        node.remove();
+        drop(node);
         this.rows.delete(row);
       }
     }
@@ -121,7 +137,7 @@ export class Grid {
     }
     for (const [row, node] of this.rows) {
       if (wanted.has(row)) continue;
-      node.remove();
+      drop(node);
       this.rows.delete(row);
     }
     const fresh = [];

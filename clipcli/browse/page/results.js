@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { toRequest } from "./question.js";
 
 const FIRST = 160; // pictures that come with the first answer: more than a large screen shows
-const REST_AFTER = 500; // milliseconds of quiet before the rest of a long answer is fetched, unless it is needed
+const REST_AFTER = 1500; // milliseconds of quiet before the rest of a long answer is fetched, unless it is needed
 const KEPT = 6; // answers that "back" finds again without asking
 
 export class Results {

@@ -64,7 +64,10 @@ def endless(open_page: Callable[..., Page], site: Site) -> Page:
     page.route("**/api/names", names)
     page.route("**/api/thumb/*", lambda route: route.fulfill(body=thumb, content_type="image/png"))
     page.goto(site.address)
+    page.locator(".cell").first.wait_for()
+    page.evaluate("scrollTo(0, 10)")  # who scrolls gets the rest at once
     page.wait_for_function("() => Number(document.querySelector('#grid').ariaRowCount) > 10000")
+    page.evaluate("scrollTo(0, 0)")
     return page
 
 

@@ -66,6 +66,10 @@ CASES = (
     ),
     Case(format="open_clip", name="ViT-SO400M-16-SigLIP2-512", layers=(14, 14)),
     Case(format="open_clip", name="ViT-gopt-16-SigLIP2-256", layers=(12, 14)),
+    *(
+        Case(format="open_clip", name=name)
+        for name in ("MobileCLIP2-S0", "MobileCLIP-S1", "MobileCLIP-S2", "MobileCLIP-B")
+    ),
     *(Case(format="transformers", name=name) for name in ("clip-ViT-B/32", "clip-ViT-L/14", "siglip-B/16")),
     Case(format="transformers", name="siglip-So400m/14"),
     Case(format="transformers", name="siglip2-B/16"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clipcli.errors import NotFoundError
-from trainer.config import ArchConfig, ResNetConfig, TextConfig, ViTConfig
+from trainer.config import ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
 
 __all__ = ["ARCHITECTURES", "architecture"]
 
@@ -143,8 +143,26 @@ def _of_siglip() -> Iterator[ArchConfig]:
             )
 
 
+def _of_mobileclip() -> Iterator[ArchConfig]:
+    """Vasu et al. 2024, table 1, and the second S0 (Faghri et al. 2025), whose text tower is that of the others."""
+    for name, widths, layers in (
+        ("MobileCLIP2-S0", (64, 128, 256, 512), (2, 6, 10, 2)),
+        ("MobileCLIP-S1", (64, 128, 256, 512), (4, 12, 20, 4)),
+        ("MobileCLIP-S2", (80, 160, 320, 640), (4, 12, 24, 4)),
+    ):
+        yield ArchConfig(
+            name=name,
+            embedding_dim=512,
+            image=MobileConfig(image_size=256, widths=widths, layers=layers),
+            text=TextConfig(width=512, layers=12, heads=8, causal=False),
+            activation="gelu",
+        )
+    image = ViTConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12, form="mobile")
+    yield ArchConfig(name="MobileCLIP-B", embedding_dim=512, image=image, text=_text(512, 12, 8), activation="gelu")
+
+
 ARCHITECTURES: dict[str, ArchConfig] = {
-    arch.name: arch for part in (_ours, _of_the_paper, _of_openclip, _of_siglip) for arch in part()
+    arch.name: arch for part in (_ours, _of_the_paper, _of_openclip, _of_siglip, _of_mobileclip) for arch in part()
 }
 
 

@@ -12,10 +12,19 @@ from typing import Any, Literal, get_args
 
 from clipcli.errors import ModelError, UsageError
 
-__all__ = ["Activation", "ArchConfig", "ImageForm", "ResNetConfig", "TextConfig", "TextForm", "ViTConfig"]
+__all__ = [
+    "Activation",
+    "ArchConfig",
+    "ImageForm",
+    "MobileConfig",
+    "ResNetConfig",
+    "TextConfig",
+    "TextForm",
+    "ViTConfig",
+]
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
-ImageForm = Literal["clip", "siglip"]
+ImageForm = Literal["clip", "mobile", "siglip"]
 TextForm = Literal["clip", "siglip"]
 PAPER_VOCABULARY = 49_408  # of the original release: 512 bytes and byte ends, 48,894 merges, two markers
 
@@ -40,6 +49,8 @@ class ViTConfig:
     clip    a class token, CLIP's extra layer norm before the blocks; the class token is projected linearly
     siglip  no class token, patches with a bias, layer norms with an epsilon of 1e-6; the feature is what a learnt query
             gathers from all positions (Zhai et al. 2022, "Scaling Vision Transformers", section 3.2), not projected
+    mobile  MobileCLIP-B (Vasu et al. 2024): patches by three convolutions, a class token without a position, projected
+            with a bias, layer norms with an epsilon of 1e-6
     """
 
     image_size: int
@@ -63,7 +74,7 @@ class ViTConfig:
         if self.patch_size > self.image_size:
             raise UsageError(f"image size {self.image_size} holds no patch of {self.patch_size}")
         # SigLIP's So400m has 27 patches of 14 pixels in 384: what is left over at two edges goes unseen.
-        if self.image_size % self.patch_size and self.form == "clip":
+        if self.image_size % self.patch_size and self.form != "siglip":
             raise UsageError(f"image size {self.image_size} is not a multiple of the patch size {self.patch_size}")
         if self.width % self.heads:
             raise UsageError(f"width {self.width} is not a multiple of {self.heads} heads")
@@ -110,6 +121,35 @@ class ResNetConfig:
     @property
     def channels_out(self) -> int:
         return int(self.width * 2 ** (len(self.layers) - 1) * 4)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MobileConfig:
+    """The convolutional towers of MobileCLIP-S. Each stage but the first halves the side; the last has attention."""
+
+    image_size: int
+    widths: tuple[int, ...]  # channels per stage
+    layers: tuple[int, ...]  # blocks per stage
+
+    def __post_init__(self) -> None:
+        _whole(image_size=self.image_size)
+        if len(self.widths) != len(self.layers) or not self.layers:
+            raise UsageError("a mobile tower has at least one stage, each with a width and a number of blocks")
+        for width, blocks in zip(self.widths, self.layers, strict=True):
+            _whole(width=width, layers=blocks)
+        if self.widths[-1] % 32:
+            raise UsageError(f"{self.widths[-1]} channels are not a multiple of heads of 32")
+        reduction = 4 * 2 ** (len(self.layers) - 1)
+        if self.image_size % reduction:
+            raise UsageError(f"image size {self.image_size} is not a multiple of the total stride {reduction}")
+
+    @property
+    def width(self) -> int:
+        return self.widths[0]
+
+    @property
+    def heads(self) -> int:
+        return self.widths[-1] // 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +200,7 @@ class ArchConfig:
 
     name: str
     embedding_dim: int
-    image: ViTConfig | ResNetConfig
+    image: ViTConfig | ResNetConfig | MobileConfig
     text: TextConfig
     activation: Activation = "quick_gelu"  # of both transformers; the paper's weights were trained with it
     text_activation: Activation | None = None  # where the text tower has another one
@@ -188,7 +228,7 @@ class ArchConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `image.kind` tells the two image towers apart."""
         plain = asdict(self)
-        plain["image"]["kind"] = "vit" if isinstance(self.image, ViTConfig) else "resnet"
+        plain["image"]["kind"] = {ViTConfig: "vit", ResNetConfig: "resnet", MobileConfig: "mobile"}[type(self.image)]
         return plain
 
     @classmethod
@@ -201,9 +241,10 @@ class ArchConfig:
         try:
             image = dict(plain["image"])
             kind = image.pop("kind")
-            if kind == "resnet":
-                image["layers"] = tuple(image["layers"])
-            towers = {"vit": ViTConfig, "resnet": ResNetConfig}
+            for name in ("layers", "widths"):
+                if kind != "vit" and name in image:
+                    image[name] = tuple(image[name])
+            towers: dict[str, Any] = {"vit": ViTConfig, "resnet": ResNetConfig, "mobile": MobileConfig}
             return cls(
                 name=plain["name"],
                 embedding_dim=plain["embedding_dim"],

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.config import ArchConfig, ResNetConfig
+from trainer.config import ArchConfig, MobileConfig, ResNetConfig
+from trainer.mobile_tower import MobileTower
 from trainer.resnet import ModifiedResNet
 from trainer.text_transformer import TextTransformer
 from trainer.vision_transformer import VisionTransformer
@@ -29,9 +30,11 @@ class Clip(nn.Module):
     def __init__(self, config: ArchConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_tower: ModifiedResNet | VisionTransformer
+        self.image_tower: ModifiedResNet | MobileTower | VisionTransformer
         if isinstance(config.image, ResNetConfig):
             self.image_tower = ModifiedResNet(config.image, config.embedding_dim)
+        elif isinstance(config.image, MobileConfig):
+            self.image_tower = MobileTower(config.image, config.embedding_dim)
         else:
             self.image_tower = VisionTransformer(config.image, config.embedding_dim, config.activation)
         self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation_of_text)

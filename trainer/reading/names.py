@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from clipcli.errors import ModelError
+from trainer.reading.mobile import fold_mobile, is_mobile
 
 __all__ = ["from_openclip", "from_transformers"]
 
@@ -96,7 +97,10 @@ _TRANSFORMERS: tuple[Rule, ...] = (
 
 def from_openclip(tensors: Mapping[str, Tensor]) -> State:
     """The original release's names and OpenCLIP's, with or without a text tower of its own. Raises ModelError."""
-    return _rename(tensors, (*_OPENCLIP, *_TIMM_SIGLIP))
+    if not is_mobile(tensors):
+        return _rename(tensors, (*_OPENCLIP, *_TIMM_SIGLIP))
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}
+    return fold_mobile(tensors) | _rename(rest, _OPENCLIP)
 
 
 def from_transformers(tensors: Mapping[str, Tensor]) -> State:

@@ -33,8 +33,8 @@ _MODEL |= {"init_logit_bias": ..., "init_logit_scale": ..., "nonscalar_logit_sca
 _VISION = {
     **dict.fromkeys(("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "act_kwargs"), ...),
     **dict.fromkeys(("timm_model_name", "timm_model_pretrained", "patch_dropout", "timm_drop", "timm_drop_path"), ...),
-    "timm_pool": "map",
-    "timm_proj": "none",
+    "timm_pool": ...,
+    "timm_proj": ...,
     "pool_type": "tok",
     "pos_embed_type": "learnable",
 }
@@ -46,6 +46,7 @@ _TEXT = {
 }
 # timm's names of SigLIP's image towers, how many heads each has, and which compute GELU by its approximation.
 _TIMM_TOWER = re.compile(r"vit_(base|large|so400m|giantopt)_patch\d+_siglip_\d+")
+_MOBILE_TOWERS = ("fastvit_mci0", "fastvit_mci1", "fastvit_mci2", "vit_base_mci_224")
 _TIMM_HEADS = {"base": 12, "large": 16, "so400m": 16, "giantopt": 16}
 _TIMM_TANH = re.compile(r"vit_(base_patch32|so400m_patch16|giantopt_patch16)_siglip_\d+|vit_large_patch16_siglip_512")
 
@@ -118,10 +119,10 @@ def _known(
     of_image, heads = _activation(model, vision), vision.get("width", 768) // vision.get("head_width", 64)
     if timm is not None:
         tower = _TIMM_TOWER.fullmatch(str(timm))
-        if tower is None:
+        if tower is None and timm not in _MOBILE_TOWERS:
             raise ModelError(f"the image tower {timm} is not known here")
-        heads = _TIMM_HEADS[tower[1]]
-        of_image = "gelu_tanh" if _TIMM_TANH.fullmatch(tower[0]) else "gelu"
+        heads = 12 if tower is None else _TIMM_HEADS[tower[1]]
+        of_image = "gelu_tanh" if _TIMM_TANH.fullmatch(str(timm)) else "gelu"
     norm = (text.get("norm_kwargs") or {}).get("eps", 1e-5)
     if norm != (1e-6 if "text_tower.projection_bias" in state else 1e-5):
         raise ModelError(f"the text tower's layer norms have an epsilon of {norm}, which is not known here")

@@ -15,11 +15,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from clipcli.errors import ModelError, UsageError
 from trainer.architectures import ARCHITECTURES
-from trainer.config import Activation, ArchConfig, ResNetConfig, TextConfig, ViTConfig
+from trainer.config import Activation, ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
+from trainer.towers import Clip
 
 __all__ = ["Known", "describe"]
 
@@ -59,6 +61,8 @@ def _describe(state: State, known: Known) -> ArchConfig:
     context, text_width = state["text_tower.positional_embedding"].shape
     text_layers = _layers(state, "text_tower")
     embedding_dim = state["text_tower.text_projection"].shape[1]
+    if "image_tower.stages.0.blocks.0.mixer.weight" in state or "image_tower.stem.0.weight" in state:
+        return _mobile(state, known)
     is_resnet = "image_tower.layer1.0.conv1.weight" in state
     layers = _stages(state) if is_resnet else (_layers(state, "image_tower"),)
     width = state["image_tower.layer1.0.conv1.weight" if is_resnet else "image_tower.conv1.weight"].shape[0]
@@ -95,6 +99,20 @@ def _describe(state: State, known: Known) -> ArchConfig:
         text_activation=None if other == known.activation else other,
         sigmoid=sigmoid,
     )
+
+
+def _mobile(state: State, known: Known) -> ArchConfig:
+    """MobileCLIP's towers are those of the table: their shapes say nothing of the picture's size."""
+    shapes = {name: tensor.shape for name, tensor in state.items() if name not in ("logit_scale", "logit_bias")}
+    for arch in ARCHITECTURES.values():
+        if isinstance(arch.image, MobileConfig) or (isinstance(arch.image, ViTConfig) and arch.image.form == "mobile"):
+            with torch.device("meta"):
+                theirs = Clip(arch).state_dict()
+            if {name: tensor.shape for name, tensor in theirs.items() if name in shapes} == shapes:
+                causal = arch.text.causal if known.causal is None else known.causal
+                text = dataclasses.replace(arch.text, causal=causal)
+                return dataclasses.replace(arch, text=text)
+    raise ModelError("the weights are of no MobileCLIP known here")
 
 
 def _vit(state: State, known: Known, table: ArchConfig | None, width: int, layers: int) -> ViTConfig:
@@ -136,6 +154,8 @@ def _heads(tower: str, width: int, told: int | None, known: Known, table: ArchCo
 
 def _of_the_same_shape(width: int, layers: tuple[int, ...], text_width: int, text_layers: int) -> ArchConfig | None:
     for arch in ARCHITECTURES.values():
+        if isinstance(arch.image, MobileConfig):
+            continue
         found = arch.image.layers if isinstance(arch.image, ResNetConfig) else (arch.image.layers,)
         if (arch.image.width, found, arch.text.width, arch.text.layers) == (width, layers, text_width, text_layers):
             return arch

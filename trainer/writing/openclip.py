@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.errors import UsageError
-from trainer.config import Activation, ArchConfig, ResNetConfig, TextConfig, ViTConfig
+from trainer.config import Activation, ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.writing.names import to_openclip
 from trainer.writing.tokenizer_config import write_tokenizer
 
@@ -77,6 +77,8 @@ def _vision(config: ArchConfig) -> dict[str, Any]:
                 "is another"
             )
         return {"image_size": image.image_size, "layers": list(image.layers), "width": image.width, "patch_size": None}
+    if isinstance(image, MobileConfig) or image.form == "mobile":
+        raise UsageError("a tower of MobileCLIP is kept folded here, and OpenCLIP knows it in its training form only")
     if image.form == "siglip":
         key = f"{image.width}/{image.patch_size}/{image.image_size}"
         size, activation = _TIMM.get(key, ("", config.activation))

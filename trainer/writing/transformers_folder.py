@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.errors import UsageError
-from trainer.config import Activation, ArchConfig, ResNetConfig, TextConfig, ViTConfig
+from trainer.config import Activation, ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.writing.names import to_transformers
 from trainer.writing.tokenizer_config import marker_ids, write_tokenizer
 
@@ -28,6 +28,8 @@ def write_transformers(
     """Fill `folder`. `source` is the bundle. Raises UsageError where transformers has no such model."""
     if isinstance(config.image, ResNetConfig):
         raise UsageError("transformers has no CLIP with a ResNet; --to open-clip writes one")
+    if isinstance(config.image, MobileConfig) or config.image.form == "mobile":
+        raise UsageError("transformers has no CLIP with a tower of MobileCLIP")
     siglip = config.image.form == "siglip"
     if siglip != (config.text.form == "siglip") or (not siglip and (not config.text.causal or config.sigmoid)):
         raise UsageError("transformers has no CLIP or SigLIP whose towers are of these forms")

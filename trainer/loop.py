@@ -20,7 +20,7 @@ from trainer.checkpoints import Checkpoint, append_metrics, save_best, save_chec
 from trainer.config import ResNetConfig
 from trainer.curves import write_curves
 from trainer.device import Compute
-from trainer.objectives import contrastive_loss
+from trainer.objectives import contrastive_loss, sigmoid_loss
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
 from trainer.sampling import Batch, BatchMaker
@@ -170,13 +170,15 @@ class Fit:
         with self.compute.autocast():
             image_raw = self.image_forward(self.to_device(batch.pixels), normalise=False)
             text_features = self._encode_texts(batch)
-        loss = contrastive_loss(
-            F.normalize(image_raw, dim=-1),
-            text_features,
-            self.model.clamped_logit_scale(),
-            torch.from_numpy(batch.positives).to(device),
-            None if batch.ignored is None else torch.from_numpy(batch.ignored).to(device),
-        )
+        positives = torch.from_numpy(batch.positives).to(device)
+        ignored = None if batch.ignored is None else torch.from_numpy(batch.ignored).to(device)
+        image_features, bias = F.normalize(image_raw, dim=-1), self.model.logit_bias
+        if bias is None:
+            scale = self.model.clamped_logit_scale()
+            loss = contrastive_loss(image_features, text_features, scale, positives, ignored)
+        else:
+            scale = self.model.logit_scale.exp()
+            loss = sigmoid_loss(image_features, text_features, scale, bias, positives, ignored)
         labels = torch.from_numpy(batch.labels).to(device)
         total = loss
         if self.options.label_loss and bool((labels >= 0).any()):
@@ -193,7 +195,8 @@ class Fit:
         )
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        self.model.clamp_logit_scale()
+        if self.model.logit_bias is None:  # the limit is the paper's; sigmoid models have none
+            self.model.clamp_logit_scale()
         return loss.item()
 
     def end_epoch(self) -> None:
@@ -237,6 +240,8 @@ class Fit:
 
     def _encode_texts(self, batch: Batch) -> Tensor:
         """(T, D). Short texts go by themselves where that saves work: padding costs as much as words do."""
+        if not self.model.config.text.causal:  # padding is seen: a row cut short is another text
+            return self.model.encode_text(torch.from_numpy(batch.tokens).to(self.compute.device))
         order, split = split_by_length(batch.lengths)
         parts = [
             self.model.encode_text(

@@ -23,7 +23,7 @@ def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.opt
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
-            is_plain = id(parameter) in gains or name.endswith("bias") or name == "logit_scale"
+            is_plain = id(parameter) in gains or name.endswith("bias") or name in ("logit_scale", "logit_bias")
             (plain if is_plain else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     # Table 18 of the paper: beta1 0.9, epsilon 1e-6 for Vision Transformers.

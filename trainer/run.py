@@ -128,7 +128,11 @@ def _start(options: TrainOptions) -> _Start:
     if not spec.towers or not (bundle / WEIGHTS_FILE).is_file():
         raise ModelError(f"model {spec.name} comes without weights to train on; choose another with --from")
     # What may be done with a model goes on to whatever is made of it.
-    facts = {"provenance": dict(spec.provenance), "start": spec.name, "licence": spec.licence}
+    facts = {"text_cleaning": spec.text_cleaning, "pad_id": spec.pad_id} | {
+        "provenance": dict(spec.provenance),
+        "start": spec.name,
+        "licence": spec.licence,
+    }
     return _Start(config=ArchConfig.from_dict(spec.towers), preprocess=spec.preprocess, bundle=bundle, facts=facts)
 
 
@@ -144,7 +148,12 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
     if options.start is not None and state is None:
         weights = Path(options.start) / WEIGHTS_FILE
         checkpoints.fill(model, checkpoints.load_weights(weights), weights)
-    tokenizer = Tokenizer.load(run / TOKENIZER_FILE, config.text.context_length)
+    tokenizer = Tokenizer.load(
+        run / TOKENIZER_FILE,
+        config.text.context_length,
+        cleaning=facts.get("text_cleaning", "none"),
+        pad_id=facts.get("pad_id", 0),
+    )
     batch_size = min(options.batch_size, sum(len(group) for group in data.groups))
     maker = BatchMaker(
         rows=data.rows,

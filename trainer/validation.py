@@ -52,7 +52,9 @@ def validate(
         parts = []
         for start in range(0, len(texts), batch_size):
             tokens = torch.from_numpy(tokenise(texts[start : start + batch_size]))
-            longest = int((tokens == tokens.max()).long().argmax(dim=1).max()) + 1
+            longest = tokens.shape[1]
+            if model.config.text.causal:  # then nothing behind the last end token reaches it
+                longest = int((tokens == tokens.max()).long().argmax(dim=1).max()) + 1
             parts.append(model.encode_text(tokens[:, :longest].to(model.logit_scale.device)).float().cpu().numpy())
         return np.concatenate(parts)
 

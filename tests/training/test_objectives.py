@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainer.objectives import contrastive_loss, soft_cross_entropy
+from trainer.objectives import contrastive_loss, sigmoid_loss, soft_cross_entropy
 
 
 def vectors(count: int, seed: int, width: int = 6) -> Tensor:
@@ -134,3 +134,22 @@ def test_an_even_share_is_the_optimum() -> None:
     even = soft_cross_entropy(torch.tensor([[9.0, 9.0, -9.0]]), positives)
     assert even.item() == pytest.approx(math.log(2), rel=1e-4)
     assert soft_cross_entropy(torch.tensor([[10.0, 8.0, -9.0]]), positives) > even
+
+
+def test_sigmoid_loss_is_the_papers_equation() -> None:
+    """Term by term: log 1 / (1 + exp(z (-t x y - b))), summed over all pairs, per picture."""
+    torch.manual_seed(2)
+    images, texts = (torch.nn.functional.normalize(torch.randn(4, 8), dim=-1) for _ in range(2))
+    scale, bias, positives = torch.tensor(10.0), torch.tensor(-10.0), torch.eye(4, dtype=torch.bool)
+    expected = 0.0
+    for i in range(4):
+        for j in range(4):
+            sign = 1.0 if i == j else -1.0
+            inner = float(images[i] @ texts[j])
+            expected += math.log(1 + math.exp(sign * (-10.0 * inner + 10.0))) / 4
+    assert sigmoid_loss(images, texts, scale, bias, positives).item() == pytest.approx(expected, rel=1e-5)
+    ignored = ~positives
+    fewer = sigmoid_loss(images, texts, scale, bias, positives, ignored).item()
+    assert fewer == pytest.approx(
+        sum(math.log(1 + math.exp(-10.0 * float(images[i] @ texts[i]) + 10.0)) for i in range(4)) / 4, rel=1e-5
+    )

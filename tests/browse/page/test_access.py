@@ -154,6 +154,16 @@ def sweep(page: Page, begin: int, end: int) -> None:
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def test_a_sweep_leads_to_the_next_picture(open_page: Callable[..., Page]) -> None:
+    page = open_page(width=360, height=740, has_touch=True, is_mobile=True)
+    page.locator(".cell").nth(1).click()
+    expect(page.locator(".where")).to_contain_text("2 of ")
+    sweep(page, 300, 80)
+    expect(page.locator(".where")).to_contain_text("3 of ")
+    sweep(page, 80, 300)
+    expect(page.locator(".where")).to_contain_text("2 of ")
+
+
 def test_a_telephone(open_page: Callable[..., Page]) -> None:
     """With a finger: search, open, close, choose the map at the foot of the screen."""
     page = open_page(width=360, height=740, has_touch=True, is_mobile=True)
@@ -163,12 +173,8 @@ def test_a_telephone(open_page: Callable[..., Page]) -> None:
     page.locator(".cell").nth(1).tap()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert page.locator(".stage").evaluate("(stage) => stage.clientWidth") == 360
-    expect(page.locator(".where")).to_contain_text("2 of ")
-    sweep(page, 300, 80)
-    expect(page.locator(".where")).to_contain_text("3 of ")
-    sweep(page, 80, 300)
-    expect(page.locator(".where")).to_contain_text("2 of ")
     page.get_by_role("button", name="Close").tap()
+    expect(page.get_by_role("dialog")).to_be_hidden()
     page.get_by_role("link", name="Map").tap()
     page.locator(".legend .groups li").first.wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 360

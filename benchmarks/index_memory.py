@@ -56,10 +56,16 @@ def _children(number: int) -> list[int]:
     found = []
     try:
         for task in os.listdir(f"/proc/{number}/task"):
-            found += [int(child) for child in Path(f"/proc/{number}/task/{task}/children").read_text().split()]
+            children = map(int, Path(f"/proc/{number}/task/{task}/children").read_text().split())
+            # One that is only just being started is still the run's own memory, seen twice.
+            found += [child for child in children if _command(child) != _command(number)]
     except OSError:
         return found
     return found
+
+
+def _command(number: int) -> bytes:
+    return Path(f"/proc/{number}/cmdline").read_bytes()
 
 
 def _resident(number: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from clipcli.commands.listing import ENTRIES
+from tests.foreign_layouts import make_transformers_js
 from tests.tiny_bundle import make_tiny_bundle
 
 WALLED = ("torch", "onnx", "onnxscript", "huggingface_hub", "sqlite_utils", "trainer", "export", "tensorboard")
@@ -98,6 +99,14 @@ def test_model_commands(walled: Walled, tmp_path: Path) -> None:
     assert_ran(walled("models", "list"))
     assert_ran(walled("models", "show", model))
     assert_ran(walled("models", "verify", model))
+
+
+def test_graphs_of_others_need_no_torch(walled: Walled, tmp_path: Path) -> None:
+    theirs = make_transformers_js(tmp_path / "theirs")
+    wall = tuple(name for name in WALLED if name != "onnx")  # graphs are looked at before they run
+    assert_ran(walled("models", "import", theirs, wall=wall))
+    assert_ran(walled("models", "verify", "theirs"))
+    assert_ran(walled("models", "list", "--known"))
 
 
 def test_the_wall_is_a_wall(walled: Walled, tmp_path: Path) -> None:

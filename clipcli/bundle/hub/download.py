@@ -16,6 +16,7 @@ import httpx2
 from huggingface_hub import get_session, get_token, hf_hub_url, hf_raise_for_status
 from huggingface_hub.errors import HfHubHTTPError
 
+from clipcli import __version__
 from clipcli.bundle.hub import client
 from clipcli.bundle.hub.client import RemoteFile
 from clipcli.errors import ModelError
@@ -100,7 +101,7 @@ def _stream(url: str, file: RemoteFile, out: BinaryIO, moved: Callable[[int], No
     """One request for what is still missing, written as it comes."""
     start = out.tell()
     # No compression: ranges and sizes are those of the file itself.
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"clipcli/{__version__}"}
     token = get_token()
     if token:  # the client drops it where the hub sends us on to another host
         headers["Authorization"] = f"Bearer {token}"

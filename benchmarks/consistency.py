@@ -1,9 +1,9 @@
 """The original package's consistency example with its nine models: `python -m benchmarks.consistency WORK`.
 
-Fetches each file of the release into WORK (or takes it from there), holds it against its digest, imports it, and compares
-ONNX Runtime with the towers it was made from: the probabilities of "a diagram", "a dog" and "a cat" for `--picture`, which
-is CLIP.png of the release (0.9928 for "a diagram" with ViT-B/32). `--imagenette FOLDER` (its `val`) adds zero-shot
-accuracy (98.7 % published).
+Fetches each file of the release into WORK (or takes it from there), holds it against its digest, imports it, and
+compares ONNX Runtime with the towers it was made from: the probabilities of "a diagram", "a dog" and "a cat" for
+`--picture`, which is CLIP.png of the release (0.9928 for "a diagram" with ViT-B/32). `--imagenette FOLDER` (its `val`)
+adds zero-shot accuracy (98.7 % published).
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from clipcli.bundle.made_inputs import SENTENCES, made_images
 from clipcli.bundle.preprocess import normalise, resize_and_crop
 from clipcli.bundle.spec import Preprocess
+from clipcli.datasets.sources import IMAGE_ENDINGS, Row, read_source
 from clipcli.errors import DataError, ImageError
 from clipcli.photos.decode import open_image
-from trainer.sources import IMAGE_ENDINGS, Row, read_source
 
 __all__ = ["Samples", "made_samples", "read_samples"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from clipcli.bundle.spec import Preprocess
+from clipcli.datasets.sources import Row, read_source
 from clipcli.errors import DataError, ImageError
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
-from trainer.sources import Row, read_source
 from trainer.validation import ValidationSet
 
 __all__ = ["Data", "DataSummary", "prepare_data"]

@@ -18,9 +18,9 @@ from PIL import Image
 
 from clipcli.bundle.preprocess import resize_and_crop
 from clipcli.bundle.spec import Preprocess
+from clipcli.datasets.sources import Row
 from clipcli.errors import DataError, ImageError
 from clipcli.photos.decode import file_error, open_image
-from trainer.sources import Row
 
 __all__ = ["Crop", "PictureStore", "available_memory"]
 

@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.datasets.sources import Row
 from trainer.options import SameText
 from trainer.pictures import Crop, PictureStore
-from trainer.sources import Row
 
 __all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
 

@@ -1,9 +1,10 @@
 """Who may import whom (docs/architecture.md), held against the syntax trees.
 
-    app -> commands -> {browse, library, bundle, photos, evaluate, render} -> errors
+    app -> commands -> {browse, datasets, library, bundle, photos, evaluate, render} -> errors
     commands -> browse -> {library, bundle, photos, evaluate, render}
     clipcli/__init__ -> interface -> {library, bundle, photos, evaluate}
-    trainer -> clipcli.{bundle, photos, evaluate};  export -> trainer, clipcli.{bundle, photos, evaluate}
+    datasets -> {library, bundle, photos}
+    trainer -> clipcli.{datasets, bundle, photos, evaluate};  export -> trainer, clipcli.{datasets, bundle, photos, evaluate}
 
 Only render prints, and only app leaves the program.
 """
@@ -33,11 +34,12 @@ ARROWS: dict[str, set[str]] = {
     "bundle": {"errors", "photos"},
     "library": {"errors", "photos", "bundle"},
     "browse": {"errors", *ROOMS},
-    "commands": {"errors", "browse", *ROOMS},
+    "datasets": {"errors", "library", "bundle", "photos"},
+    "commands": {"errors", "browse", "datasets", *ROOMS},
     "app": {"errors", "commands", "render"},
     "__main__": {"app"},
-    "trainer": {"errors", "bundle", "photos", "evaluate"},
-    "export": {"errors", "bundle", "photos", "evaluate", "trainer"},  # parity: real photographs, recall@10
+    "trainer": {"errors", "datasets", "bundle", "photos", "evaluate"},
+    "export": {"errors", "datasets", "bundle", "photos", "evaluate", "trainer"},  # parity: real photographs, recall@10
 }
 LATE_EXCEPTIONS = {
     f"clipcli.commands.{command}": {"trainer", "export"}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clipcli.datasets.sources import Row, Source, read_source
 from clipcli.errors import DataError
 from tests.training.tiny import save_picture
-from trainer.sources import Row, Source, read_source
 
 
 @pytest.fixture

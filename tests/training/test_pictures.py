@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipcli.datasets.sources import Row
 from clipcli.errors import DataError, ImageError
 from tests.training.tiny import PREPROCESS, SIDE
 from trainer import pictures
 from trainer.pictures import Crop, PictureStore, available_memory
-from trainer.sources import Row
 
 WHOLE = Crop(side=1.0, across=0.5, down=0.5, mirrored=False)
 LOTS = 1 << 30

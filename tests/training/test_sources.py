@@ -11,9 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from clipcli.datasets.sources import read_source
 from clipcli.errors import DataError, NotFoundError
 from tests.training.tiny import save_picture, write_classes
-from trainer.sources import read_source
 
 
 def encoded(tmp_path: Path, number: int = 0) -> bytes:
@@ -169,7 +169,7 @@ def test_a_label_is_text_whatever_the_folder_is_called(tmp_path: Path) -> None:
 def test_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
     for part in ("Train", "val"):
         write_classes(tmp_path / part, 1)
-    with pytest.raises(DataError, match=r"holds train and val, which are no labels; .* as .*Train, .*--validation"):
+    with pytest.raises(DataError, match=r"holds train and val, which are no labels; .* as .*Train; .*--validation"):
         read_source(tmp_path)
     assert len(read_source(tmp_path / "val").rows) == 4
 

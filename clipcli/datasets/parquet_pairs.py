@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipcli.errors import DataError
-from trainer.rows import IMAGE_NAMES, LABEL_NAMES, TEXT_NAMES, Row, Source, as_text, file_beside
+from clipcli.datasets.rows import IMAGE_NAMES, LABEL_NAMES, TEXT_NAMES, Row, Source, as_text, file_beside
+from clipcli.errors import DataError, MissingExtraError
 
 __all__ = ["read_parquet"]
 
@@ -18,10 +18,13 @@ def read_parquet(path: Path, image_column: str | None, text_column: str | None) 
 
     Raises:
         DataError: it is damaged or no Parquet, or a column is missing.
+        MissingExtraError: pyarrow is not installed.
     """
-    import pyarrow
-    import pyarrow.parquet
-
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtraError("parquet", "reading Parquet") from None
     try:
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipcli.errors import DataError
-from trainer.rows import (
+from clipcli.datasets.rows import (
     IMAGE_NAMES,
     LABEL_NAMES,
     TEXT_NAMES,
@@ -18,6 +17,7 @@ from trainer.rows import (
     file_beside,
     is_picture_name,
 )
+from clipcli.errors import DataError
 
 __all__ = ["read_csv"]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clipcli.datasets.csv_pairs import read_csv
+from clipcli.datasets.parquet_pairs import read_parquet
+from clipcli.datasets.rows import IMAGE_ENDINGS, Row, Source, as_text, is_picture_name
 from clipcli.errors import DataError, NotFoundError
-from trainer.csv_pairs import read_csv
-from trainer.parquet_pairs import read_parquet
-from trainer.rows import IMAGE_ENDINGS, Row, Source, as_text, is_picture_name
 
 __all__ = ["IMAGE_ENDINGS", "Row", "Source", "read_source"]
 
@@ -50,7 +50,7 @@ def _class_folders(folder: Path) -> Source:
         one = min(directories, key=lambda directory: not directory.name.lower().startswith("train"))
         raise DataError(
             f"{folder} holds {' and '.join(sorted(names))}, which are no labels; "
-            f"name the folder of class folders, as {folder / one.name}, and another one with --validation"
+            f"name the folder of class folders, as {folder / one.name}; 'clip train' takes another with --validation"
         )
     for directory in sorted(directories):
         label = as_text(directory.name.replace("_", " "))

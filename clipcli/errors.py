@@ -14,7 +14,7 @@ Library code raises these; only `clipcli.app` turns one into a line on stderr an
     ├── NetworkError              9   the network is needed but unreachable or forbidden
     ├── MissingExtraError        10   an optional part is not installed
     ├── DeviceError              11   the device asked for cannot be used
-    └── DataError                12   the data is unfit to train on
+    └── DataError                12   the data is unfit to train on or to measure with
 
 0 is success, an empty result included; 130 is Ctrl-C and 143 is SIGTERM. A fatal code outranks 3.
 """
@@ -126,7 +126,7 @@ class DeviceError(ClipError):
 
 
 class DataError(ClipError):
-    """The data is unfit to train on."""
+    """The data is unfit to train on or to measure with."""
 
     exit_code = 12
 

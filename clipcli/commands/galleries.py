@@ -67,14 +67,17 @@ def look(gallery: Gallery, wanted: Wanted, written: str) -> bool:
         say("no previews: the output is no terminal that could show pictures")
         return False
     shown = gallery.first(MOST_SEEN)
-    show_previews(shown, _pictures(shown.paths, long_side(shown, terminal)), terminal)
+    show_previews(shown, _pictures(_files(shown.paths), long_side(shown, terminal)), terminal)
     if len(gallery.paths) > MOST_SEEN:
         say(f"shown: the first {MOST_SEEN:,} of {len(gallery.paths):,} pictures")
     return True
 
 
-def put_down(gallery: Gallery, wanted: Wanted) -> None:
-    """Write the page and the sheet that are wanted. Raises InputError at the end where pictures could not be read."""
+def put_down(gallery: Gallery, wanted: Wanted, *, sources: Sequence[Path | bytes] = ()) -> None:
+    """Write the page and the sheet that are wanted. Raises InputError at the end where pictures could not be read.
+
+    `sources` are the pictures themselves, files or encoded, where they are not the gallery's paths.
+    """
     from clipcli.render.notes import counted
 
     failed = 0
@@ -88,7 +91,7 @@ def put_down(gallery: Gallery, wanted: Wanted) -> None:
         def page(pictures: Iterator[Picture | ImageError], path: Path) -> int:
             return write_page(gallery, pictures, path, encode=as_webp)
 
-        failed = _put(gallery, wanted.html, page, min(len(gallery.paths), MOST_ON_A_PAGE), page_side)
+        failed = _put(gallery, wanted.html, page, min(len(gallery.paths), MOST_ON_A_PAGE), page_side, sources)
     if wanted.sheet is not None:
         from clipcli.render.contact_sheet import MOST_ON_A_SHEET, sheet_side, write_sheet
 
@@ -100,7 +103,7 @@ def put_down(gallery: Gallery, wanted: Wanted) -> None:
         def side(_count: int) -> int:
             return sheet_side(gallery, sheet_path)
 
-        failed = max(failed, _put(gallery, sheet_path, sheet, min(len(gallery.paths), MOST_ON_A_SHEET), side))
+        failed = max(failed, _put(gallery, sheet_path, sheet, min(len(gallery.paths), MOST_ON_A_SHEET), side, sources))
     if failed:
         raise InputError(f"{failed:,} of {counted(len(gallery.paths), 'picture')} could not be read")
 
@@ -116,6 +119,7 @@ def _put(
     write: Callable[[Iterator[Picture | ImageError], Path], int],
     count: int,
     side: Callable[[int], int],
+    sources: Sequence[Path | bytes],
 ) -> int:
     """Write one file and say so; how many pictures could not be read."""
     from clipcli.render.notes import counted, say
@@ -125,7 +129,7 @@ def _put(
 
     def watched() -> Iterator[Picture | ImageError]:
         nonlocal failed
-        for picture in _pictures(gallery.paths[:count], side(count)):
+        for picture in _pictures((sources or _files(gallery.paths))[:count], side(count)):
             failed += isinstance(picture, ImageError)
             bar.advance()
             yield picture
@@ -137,7 +141,11 @@ def _put(
     return failed
 
 
-def _pictures(paths: Sequence[bytes], long_side: int) -> Iterator[Picture | ImageError]:
+def _files(paths: Sequence[bytes]) -> list[Path | bytes]:
+    return [Path(os.fsdecode(path)) for path in paths]
+
+
+def _pictures(sources: Sequence[Path | bytes], long_side: int) -> Iterator[Picture | ImageError]:
     from clipcli.photos.thumbnails import small_pictures
 
-    return small_pictures([os.fsdecode(path) for path in paths], long_side=long_side)
+    return small_pictures(sources, long_side=long_side)

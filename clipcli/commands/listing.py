@@ -35,6 +35,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),
     Entry(name="export", summary="Turn a training run into a model to use.", section=MODELS),
+    Entry(name="eval", summary="Measure how good models are on your own pictures.", section=MODELS),
     Entry(name="models", summary="List, fetch, import, show, verify and remove models.", section=MODELS),
     Entry(name="demo", summary="See it work on a handful of photographs.", section=SHOW),
     Entry(name="matrix", summary="Draw pictures against sentences, cosines written in.", section=SHOW),

@@ -77,6 +77,8 @@ def test_records_are_those_the_commands_write() -> None:
     from clipcli.commands import (
         checking,
         duplicate_groups,
+        eval_figures,
+        eval_retrieval,
         export,
         judging,
         library,
@@ -103,6 +105,9 @@ def test_records_are_those_the_commands_write() -> None:
         "library roots": library.ROOTS_FIELDS,
         "library skipped": library.SKIPPED_FIELDS,
         "library check": checking.CHECK_FIELDS,
+        "eval zero-shot": eval_figures.FIELDS,
+        "eval zero-shot --per-class": eval_figures.CLASS_FIELDS,
+        "eval retrieval": eval_retrieval.FIELDS,
         "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")

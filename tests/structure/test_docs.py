@@ -78,6 +78,7 @@ def test_records_are_those_the_commands_write() -> None:
         checking,
         duplicate_groups,
         eval_figures,
+        eval_probe,
         eval_retrieval,
         export,
         judging,
@@ -107,6 +108,7 @@ def test_records_are_those_the_commands_write() -> None:
         "library check": checking.CHECK_FIELDS,
         "eval zero-shot": eval_figures.FIELDS,
         "eval zero-shot --per-class": eval_figures.CLASS_FIELDS,
+        "eval probe": eval_probe.FIELDS,
         "eval retrieval": eval_retrieval.FIELDS,
         "export": export.FIELDS,
     }

@@ -1,0 +1,218 @@
+"""`clip eval probe`: what a linear classifier learns from a model's features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from clipcli.commands.measuring import (
+    ImageColumnOption,
+    NoCacheOption,
+    Refusals,
+    TextColumnOption,
+    each_model,
+    figures_format,
+    read_rows,
+    say_how,
+    told_model,
+)
+from clipcli.commands.options import Device, DeviceOption, FormatOption, ModelOption, Precision, PrecisionOption
+from clipcli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from clipcli.datasets.examples import Labelled
+    from clipcli.datasets.features import Features
+    from clipcli.evaluate.probe import Parts
+    from clipcli.render.progress import Bar
+    from clipcli.render.records import Record
+    from clipcli.render.tables import Cell
+
+FIELDS = (
+    "model", "precision", "shots", "fitted", "tested", "classes", "strength", "top1", "mean_per_class",
+)  # fmt: skip
+DRAWS = 3
+
+
+def probe(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels.",
+            show_default=False,
+        ),
+    ],
+    shots: Annotated[
+        str | None,
+        typer.Option(
+            "--shots",
+            metavar="N,N,...",
+            help="Fit with so few pictures of each class as well, as 1,2,4,8,16; the mean of three draws.",
+            show_default=False,
+        ),
+    ] = None,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            "--curve",
+            metavar="FILE",
+            help="Draw the few-shot curve beside zero-shot: .png, .jpg, .webp, .pdf or .svg. Needs the extra 'plot'.",
+            show_default=False,
+        ),
+    ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="What is held out, and what is drawn.")] = 0,
+    image_column: ImageColumnOption = None,
+    text_column: TextColumnOption = None,
+    no_cache: NoCacheOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = Device.auto,
+    precision: PrecisionOption = Precision.auto,
+    format: FormatOption = None,
+) -> None:
+    """Fit a linear classifier to a model's features, and measure it.
+
+    Logistic regression on frozen features, as in the paper: a fifth of each class is held out to measure with, another
+    fifth to choose the strength of the penalty by. Beside it stands zero-shot on the same pictures. Needs the extra
+    'eval'.
+
+    \b
+      clip eval probe photos/
+      clip eval probe labels.csv --shots 1,2,4,8,16 --curve shots.png
+    """
+    from clipcli.datasets.examples import labelled
+    from clipcli.evaluate.probe import split
+    from clipcli.render.progress import progress_bar
+    from clipcli.render.records import write_records
+
+    written = figures_format(format)
+    counts = _counts(shots)
+    if curve is not None:
+        from clipcli.render.figure_style import check_figure
+        from clipcli.render.made_files import check_replaceable
+
+        if not counts:
+            raise UsageError("--curve draws what --shots measures: give it as well, as --shots 1,2,4,8,16")
+        check_figure(curve, "drawing a curve")
+        check_replaceable(curve)
+    rows = read_rows(data, image_column, text_column)
+    examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
+    (features,) = each_model([model] if model else None, device=device, precision=precision, cached=not no_cache)
+    refusals = Refusals()
+    vectors, places = refusals.pictures(features, examples.pictures, examples.names)
+    seen = examples.only(places)
+    parts = split(seen.wanted, seed=seed)
+    if len(set(seen.wanted[parts.train].tolist())) < 2:
+        raise DataError(f"{data} has fewer than two classes of three pictures or more; a probe needs them")
+    with progress_bar("Fitting", total=None, unit="fits") as bar:
+        records = [_zero_shot(features, vectors, seen, parts)]
+        records += [_fitted(features, vectors, seen, parts, count, seed, bar) for count in (*counts, None)]
+    if curve is not None:
+        from clipcli.render.figure_style import DARK, LIGHT
+        from clipcli.render.shots_figure import draw_shots
+
+        points = [(cast("int", one["shots"]), cast("float", one["top1"])) for one in records[1:-1]]
+        ends = cast("float", records[0]["top1"]), cast("float", records[-1]["top1"])
+        title = f"{features.model.name}: a linear probe"
+        draw_shots(points, curve, zero_shot=ends[0], whole=ends[1], title=title, look=DARK if dark else LIGHT)
+    if written == "table":
+        _write(records)
+        say_how([features], len(examples.pictures))
+    else:
+        write_records(records, format=written, fields=FIELDS)
+    refusals.raise_at_the_end()
+
+
+def _counts(shots: str | None) -> list[int]:
+    try:
+        counts = sorted({int(part) for part in shots.split(",")}) if shots else []
+    except ValueError:
+        counts = [0]
+    if counts and counts[0] < 1:
+        raise UsageError(f"--shots takes numbers above zero with commas between them, not {shots!r}")
+    return counts
+
+
+def _zero_shot(features: Features, vectors: NDArray[np.float32], seen: Labelled, parts: Parts) -> Record:
+    from clipcli.bundle.templates import class_prototypes
+    from clipcli.evaluate.confusions import answers
+
+    prototypes = class_prototypes(features, seen.spoken, features.model.spec.templates)
+    given, _ = answers(vectors[parts.test], prototypes)
+    return _record(features, seen, parts, [given], shots=0, fitted=0, strength=None)
+
+
+def _fitted(
+    features: Features,
+    vectors: NDArray[np.float32],  # (N, D)
+    seen: Labelled,
+    parts: Parts,
+    count: int | None,
+    seed: int,
+    bar: Bar,
+) -> Record:
+    """A probe fitted to `count` pictures of each class, or to all that are not for measuring."""
+    import numpy as np
+
+    from clipcli.evaluate.probe import best_strength, few_of_each, fitted_answers
+
+    def answer(places: NDArray[np.intp], asked: NDArray[np.intp], strength: float) -> NDArray[np.intp]:
+        bar.advance()
+        return fitted_answers(vectors[places], seen.wanted[places], vectors[asked], strength=strength)
+
+    draws = [parts.train]
+    if count is not None:
+        draws = [few_of_each(seen.wanted, parts.train, count, seed=seed + draw) for draw in range(DRAWS)]
+    wanted = seen.wanted[parts.validation]
+    strength = best_strength(lambda tried: float((answer(draws[0], parts.validation, tried) == wanted).mean()))
+    if count is None:
+        draws = [np.concatenate([parts.train, parts.validation])]
+    given = [answer(places, parts.test, strength) for places in draws]
+    return _record(features, seen, parts, given, shots=count, fitted=len(draws[0]), strength=strength)
+
+
+def _record(
+    features: Features,
+    seen: Labelled,
+    parts: Parts,
+    given: list[NDArray[np.intp]],
+    *,
+    shots: int | None,
+    fitted: int,
+    strength: float | None,
+) -> Record:
+    import numpy as np
+
+    wanted = seen.wanted[parts.test]
+    right = np.mean([answers == wanted for answers in given], axis=0)  # (M,) how often in how many draws
+    classes = np.unique(wanted)
+    return {
+        **told_model(features.model),
+        "shots": shots,
+        "fitted": fitted,
+        "tested": len(wanted),
+        "classes": len(classes),
+        "strength": strength,
+        "top1": round(float(right.mean()), 6),
+        "mean_per_class": round(float(np.mean([right[wanted == label].mean() for label in classes])), 6),
+    }
+
+
+def _write(records: list[Record]) -> None:
+    from clipcli.render.tables import Column, write_table
+
+    columns = [Column(title=""), Column(title="fitted to", right=True), Column(title="C", right=True)]
+    columns += [Column(title="top-1", right=True), Column(title="mean per class", right=True)]
+    rows: list[list[Cell]] = []
+    for record in records:
+        shots = record["shots"]
+        name = "zero-shot" if shots == 0 else "all" if shots is None else f"{shots} of each class"
+        strength = "" if record["strength"] is None else f"{record['strength']:.3g}"
+        shares = (f"{record[of]:.1%}" for of in ("top1", "mean_per_class"))
+        rows.append([name, f"{record['fitted']:,}" if record["fitted"] else "", strength, *shares])
+    write_table(columns, rows)

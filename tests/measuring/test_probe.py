@@ -1,0 +1,109 @@
+"""The linear probe: what is held out, how the strength is found, and the command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from clipcli.errors import MissingExtraError
+from clipcli.evaluate.probe import best_strength, few_of_each, fitted_answers, split
+from tests.measuring.conftest import Eval
+from tests.tiny_bundle import COLOURS
+
+LABELS = np.repeat(np.arange(4), [10, 10, 3, 2])
+
+
+def clusters() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(1)
+    labels = np.repeat(np.arange(3), 20)
+    return np.eye(3)[labels] + 0.4 * random.standard_normal((60, 3)), labels
+
+
+def test_parts_do_not_overlap_and_small_classes_stay_out() -> None:
+    parts = split(LABELS, seed=0)
+    together = np.concatenate([parts.train, parts.validation, parts.test])
+    assert sorted(together.tolist()) == list(range(23))  # the two of the last class are in none
+    assert np.bincount(LABELS[parts.test]).tolist() == [2, 2, 1]
+    assert np.bincount(LABELS[parts.train]).tolist() == [6, 6, 1]
+    assert split(LABELS, seed=1).test.tolist() != parts.test.tolist()
+
+
+def test_so_many_of_each_class() -> None:
+    chosen = few_of_each(LABELS, np.arange(25), 3, seed=0)
+    assert np.bincount(LABELS[chosen]).tolist() == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("peak", [-48, -17, 0, 5, 48])
+def test_the_sweep_finds_the_one_peak_there_is(peak: int) -> None:
+    tried: list[float] = []
+
+    def score(strength: float) -> float:
+        tried.append(strength)
+        return -abs(np.log10(strength) * 8 - peak)
+
+    assert best_strength(score) == pytest.approx(10 ** (peak / 8))
+    assert len(tried) == len(set(tried)) <= 15  # not all 97
+
+
+def test_answers_are_those_of_scikit_learn() -> None:
+    vectors, labels = clusters()
+    peer = LogisticRegression(C=0.316, max_iter=1000).fit(vectors[::2], labels[::2])
+    given = fitted_answers(vectors[::2], labels[::2], vectors[1::2], strength=0.316)
+    assert (given == labels[1::2]).mean() == peer.score(vectors[1::2], labels[1::2])
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    vectors, labels = clusters()
+    with pytest.raises(MissingExtraError, match="the linear probe needs the extra 'eval'"):
+        fitted_answers(vectors, labels, vectors, strength=1.0)
+
+
+def test_the_command_and_its_curve(evaluate: Eval, classes: Path, tmp_path: Path) -> None:
+    for colour, level in COLOURS.items():
+        for number in range(3, 8):
+            shade = tuple(abs(part - number) for part in level)
+            Image.new("RGB", (50, 50), shade).save(classes / colour / f"{number}.png")
+    command = ("probe", classes, "--shots", "2,1", "--curve", "shots.png", "--format", "json")
+    outcome = evaluate(*command)
+    assert outcome.exit_code == 0, outcome.stderr
+    found = json.loads(outcome.stdout)
+    assert [one["shots"] for one in found] == [0, 1, 2, None]
+    assert [one["fitted"] for one in found] == [0, 6, 12, 36]
+    assert {one["tested"] for one in found} == {12}
+    assert found[0]["strength"] is None
+    assert 1e-6 <= found[-1]["strength"] <= 1e6
+    assert found[-1]["top1"] >= 11 / 12
+    with Image.open(tmp_path / "shots.png") as figure:
+        assert figure.width > 1000
+    assert evaluate(*command).stdout == outcome.stdout
+    assert "2 of each class" in evaluate("probe", classes, "--shots", "2").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--shots", "0"], 2, "numbers above zero"),
+        (["--shots", "a"], 2, "numbers above zero"),
+        (["--curve", "c.png"], 2, "--curve draws what --shots measures"),
+    ],
+)
+def test_a_senseless_command_line(evaluate: Eval, classes: Path, arguments: list[str], code: int, said: str) -> None:
+    outcome = evaluate("probe", classes, *arguments)
+    assert outcome.exit_code == code
+    assert said in outcome.stderr
+
+
+def test_classes_too_small_for_a_probe(evaluate: Eval, tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        (tmp_path / "few" / colour).mkdir(parents=True)
+        Image.new("RGB", (9, 9), COLOURS[colour]).save(tmp_path / "few" / colour / "1.png")
+    outcome = evaluate("probe", "few")
+    assert outcome.exit_code == 12
+    assert "two classes of three pictures" in outcome.stderr

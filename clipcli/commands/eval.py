@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from clipcli.commands.eval_calibration import calibration
 from clipcli.commands.eval_probe import probe
 from clipcli.commands.eval_retrieval import retrieval
 from clipcli.commands.eval_zero_shot import zero_shot
@@ -17,3 +18,4 @@ app = typer.Typer(
 app.command("zero-shot")(zero_shot)
 app.command()(retrieval)
 app.command()(probe)
+app.command()(calibration)

@@ -77,6 +77,7 @@ def test_records_are_those_the_commands_write() -> None:
     from clipcli.commands import (
         checking,
         duplicate_groups,
+        eval_calibration,
         eval_figures,
         eval_probe,
         eval_retrieval,
@@ -110,6 +111,7 @@ def test_records_are_those_the_commands_write() -> None:
         "eval zero-shot --per-class": eval_figures.CLASS_FIELDS,
         "eval probe": eval_probe.FIELDS,
         "eval retrieval": eval_retrieval.FIELDS,
+        "eval calibration": eval_calibration.FIELDS,
         "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")

@@ -7,6 +7,7 @@ import typer
 from clipcli.commands.eval_calibration import calibration
 from clipcli.commands.eval_probe import probe
 from clipcli.commands.eval_retrieval import retrieval
+from clipcli.commands.eval_robustness import robustness
 from clipcli.commands.eval_zero_shot import zero_shot
 
 app = typer.Typer(
@@ -18,4 +19,5 @@ app = typer.Typer(
 app.command("zero-shot")(zero_shot)
 app.command()(retrieval)
 app.command()(probe)
+app.command()(robustness)
 app.command()(calibration)

@@ -87,7 +87,7 @@ class Refusals:
         self.considered = 0
 
     def pictures(
-        self, features: Features, pictures: Sequence[Path | bytes], names: Sequence[str]
+        self, features: Features, pictures: Sequence[Path | bytes], names: Sequence[str], *, change: str | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """(N, D) of the readable ones, and their places. Raises InputError where there are none."""
         from clipcli.render.notes import say
@@ -95,7 +95,7 @@ class Refusals:
 
         self.considered = len(pictures)
         with progress_bar("Looking", total=len(pictures), unit="pictures") as bar:
-            vectors, places, refused = features.encode_pictures(pictures, bar.advance)
+            vectors, places, refused = features.encode_pictures(pictures, bar.advance, change=change)
         for place, reason, detail in refused:
             if names[place] not in self.seen:
                 say(f"skipped {names[place]}: {reason} ({detail})")

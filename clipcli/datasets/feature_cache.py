@@ -29,8 +29,10 @@ def feature_cache_path() -> Path:
     return platformdirs.user_cache_path("clip", appauthor=False) / "features.db"
 
 
-def picture_digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=20, person=b"picture").digest()
+def picture_digest(data: bytes, change: str | None = None) -> bytes:
+    """Of an encoded picture, and of what is done to it before it is looked at."""
+    salt = (change or "").encode()
+    return hashlib.blake2b(data, digest_size=20, person=b"picture", salt=salt).digest()
 
 
 def text_digest(text: str) -> bytes:

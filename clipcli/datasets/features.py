@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.bundle.encoder import Model
-from clipcli.bundle.preprocess import to_pixels
+from clipcli.bundle.preprocess import resize_and_crop, to_pixels
+from clipcli.datasets.changes import CHANGES
 from clipcli.datasets.feature_cache import FeatureCache, feature_cache_path, picture_digest, text_digest
 from clipcli.errors import ImageError
 from clipcli.photos.decode import file_error, open_image
@@ -57,16 +58,21 @@ class Features:
         return np.stack([found[digest] for digest in digests])
 
     def encode_pictures(
-        self, pictures: Sequence[Path | bytes], advance: Callable[[int], None]
+        self, pictures: Sequence[Path | bytes], advance: Callable[[int], None], *, change: str | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.intp], Refused]:
-        """Files or encoded pictures -> (N, D) of the readable ones, L2-normalised, their places (N,), and the rest."""
+        """Files or encoded pictures -> (N, D) of the readable ones, L2-normalised, their places (N,), and the rest.
+
+        `change` names one of `changes.CHANGES`, which each picture goes through first.
+        """
         vectors: dict[int, Vector] = {}
         refused: Refused = []
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(pictures), READ_AT_ONCE):
                 digests: dict[int, bytes] = {}
                 places = range(start, min(start + READ_AT_ONCE, len(pictures)))
-                for place, outcome in zip(places, pool.map(lambda at: _digest(pictures[at]), places), strict=True):
+                for place, outcome in zip(
+                    places, pool.map(lambda at: _digest(pictures[at], change), places), strict=True
+                ):
                     if isinstance(outcome, ImageError):
                         refused.append((place, outcome.reason, str(outcome)))
                     else:
@@ -75,7 +81,7 @@ class Features:
                 vectors |= {place: found[digest] for place, digest in digests.items() if digest in found}
                 missing = [place for place in digests if place not in vectors]
                 advance(len(places) - len(missing))
-                for kept, batch in self._embedded(pictures, missing, pool, refused, advance):
+                for kept, batch in self._embedded(pictures, missing, pool, refused, advance, change):
                     made = dict(zip(kept, batch, strict=True))
                     self._keep({digests[place]: vector for place, vector in made.items()})
                     vectors |= made
@@ -92,12 +98,14 @@ class Features:
         pool: ThreadPoolExecutor,
         refused: Refused,
         advance: Callable[[int], None],
+        change: str | None,
     ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         spec = self.model.spec.preprocess
 
         def pixels_of(place: int) -> NDArray[np.float32] | ImageError:
             try:
-                return to_pixels(open_image(pictures[place], hint=spec.image_size), spec)
+                picture = open_image(pictures[place], hint=spec.image_size)
+                return to_pixels(CHANGES[change](resize_and_crop(picture, spec)) if change else picture, spec)
             except ImageError as error:
                 return error
 
@@ -121,10 +129,10 @@ class Features:
             self._cache.keep(made)
 
 
-def _digest(picture: Path | bytes) -> bytes | ImageError:
+def _digest(picture: Path | bytes, change: str | None) -> bytes | ImageError:
     if isinstance(picture, bytes):
-        return picture_digest(picture)
+        return picture_digest(picture, change)
     try:
-        return picture_digest(picture.read_bytes())
+        return picture_digest(picture.read_bytes(), change)
     except OSError as error:
         return file_error(error)

@@ -81,6 +81,7 @@ def test_records_are_those_the_commands_write() -> None:
         eval_figures,
         eval_probe,
         eval_retrieval,
+        eval_robustness,
         export,
         judging,
         library,
@@ -111,6 +112,7 @@ def test_records_are_those_the_commands_write() -> None:
         "eval zero-shot --per-class": eval_figures.CLASS_FIELDS,
         "eval probe": eval_probe.FIELDS,
         "eval retrieval": eval_retrieval.FIELDS,
+        "eval robustness": eval_robustness.FIELDS,
         "eval calibration": eval_calibration.FIELDS,
         "export": export.FIELDS,
     }

@@ -1,0 +1,106 @@
+"""`clip eval robustness`: what is left of zero-shot when the pictures are made worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from clipcli.commands.measuring import (
+    ImageColumnOption,
+    ModelsOption,
+    NoCacheOption,
+    Refusals,
+    TextColumnOption,
+    each_model,
+    figures_format,
+    read_rows,
+    say_how,
+    told_model,
+)
+from clipcli.commands.options import Device, DeviceOption, FormatOption, Precision, PrecisionOption
+
+if TYPE_CHECKING:
+    from clipcli.render.records import Record
+    from clipcli.render.tables import Cell
+
+FIELDS = ("model", "precision", "change", "pictures", "classes", "top1", "top5", "mean_per_class")
+
+
+def robustness(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels.",
+            show_default=False,
+        ),
+    ],
+    image_column: ImageColumnOption = None,
+    text_column: TextColumnOption = None,
+    no_cache: NoCacheOption = False,
+    model: ModelsOption = None,
+    device: DeviceOption = Device.auto,
+    precision: PrecisionOption = Precision.auto,
+    format: FormatOption = None,
+) -> None:
+    """Measure what is left of zero-shot when the pictures are made worse.
+
+    The same pictures as they are, blurred, with noise, as a poor JPEG, turned by 15 degrees, shrunk to a quarter and
+    enlarged again, and without colour; always in the same way, in the square the model sees.
+
+    \b
+      clip eval robustness photos/ -m starter -m mine
+    """
+    from clipcli.bundle.templates import class_prototypes
+    from clipcli.datasets.changes import CHANGES
+    from clipcli.datasets.examples import labelled
+    from clipcli.evaluate.zero_shot import mean_per_class, top_k_accuracy
+    from clipcli.render.records import write_records
+
+    written = figures_format(format)
+    rows = read_rows(data, image_column, text_column)
+    examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
+    models = each_model(model, device=device, precision=precision, cached=not no_cache)
+    refusals = Refusals()
+    records: list[Record] = []
+    for features in models:
+        prototypes = class_prototypes(features, examples.spoken, features.model.spec.templates)
+        for change in (None, *CHANGES):
+            vectors, places = refusals.pictures(features, examples.pictures, examples.names, change=change)
+            wanted = examples.wanted[places]
+            shares = top_k_accuracy(vectors, prototypes, wanted)
+            records.append(
+                {
+                    **told_model(features.model),
+                    "change": change or "none",
+                    "pictures": len(vectors),
+                    "classes": len(prototypes),
+                    "top1": round(shares[1], 6),
+                    "top5": round(shares[5], 6),
+                    "mean_per_class": round(mean_per_class(vectors, prototypes, wanted), 6),
+                }
+            )
+    if written == "table":
+        _write(records)
+        say_how(models, len(examples.pictures))
+    else:
+        write_records(records, format=written, fields=FIELDS)
+    refusals.raise_at_the_end()
+
+
+def _write(records: list[Record]) -> None:
+    from clipcli.render.tables import Column, write_table
+
+    columns = [Column(title="model", wide=True), Column(title="change")]
+    columns += [Column(title=title, right=True) for title in ("top-1", "top-5", "mean per class", "lost")]
+    rows: list[list[Cell]] = []
+    whole = 0.0
+    for record in records:
+        top1 = cast("float", record["top1"])
+        whole = top1 if record["change"] == "none" else whole
+        lost = "" if record["change"] == "none" else f"{100 * (whole - top1):.1f}"
+        shares = (f"{record[of]:.1%}" for of in ("top1", "top5", "mean_per_class"))
+        rows.append([f"{record['model']} ({record['precision']})", str(record["change"]), *shares, lost])
+    write_table(columns, rows)

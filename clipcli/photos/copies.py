@@ -16,7 +16,6 @@ from clipcli.errors import ClipError, NoSpaceError, UsageError
 __all__ = ["Placed", "copy_to", "link_to", "numbered"]
 
 
-
 @dataclass(kw_only=True, slots=True)
 class Placed:
     """How many were put into the folder, how many of them under another name, and how many it had already.

@@ -4,7 +4,8 @@
     commands -> browse -> {library, bundle, photos, evaluate, render}
     clipcli/__init__ -> interface -> {library, bundle, photos, evaluate}
     datasets -> {library, bundle, photos}
-    trainer -> clipcli.{datasets, bundle, photos, evaluate};  export -> trainer, clipcli.{datasets, bundle, photos, evaluate}
+    trainer -> clipcli.{datasets, bundle, photos, evaluate}
+    export -> trainer, clipcli.{datasets, bundle, photos, evaluate}
 
 Only render prints, and only app leaves the program.
 """

@@ -47,7 +47,7 @@ FACTS = "towers.json"
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
-Checkpoint = dict[str, Any]  # model, label_head, optimiser, scaler, step, best, losses; rows where known
+Checkpoint = dict[str, Any]  # model, extra, optimiser, scaler, step, best, losses; rows where known
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError
@@ -20,10 +17,12 @@ from trainer.checkpoints import Checkpoint, append_metrics, save_best, save_chec
 from trainer.config import ResNetConfig
 from trainer.curves import write_curves
 from trainer.device import Compute
-from trainer.objectives import contrastive_loss, sigmoid_loss
+from trainer.encoding import Encoder
+from trainer.matching import Matching
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
 from trainer.sampling import Batch, BatchMaker
+from trainer.step import NotFinite, Objective, Step
 from trainer.stopping import Interrupted, StopSignals
 from trainer.towers import Clip
 from trainer.validation import ValidationSet, score, validate
@@ -63,25 +62,22 @@ class Fit:
                 if parameter.ndim == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         torch.manual_seed(options.seed)
-        self.label_head = nn.Linear(model.config.embedding_dim, max(1, len(maker.labels))).to(compute.device)
+        self.encoder = Encoder(self.model, preprocess, compute, compile=options.compile)
+        self.objective: Objective = Matching(self.encoder, labels=len(maker.labels), label_loss=options.label_loss)
         self.steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
         self.rate = LearningRate(peak=options.lr, steps=self.steps, warmup=options.warmup)
-        self.optimiser = make_optimiser([model, self.label_head], options)
+        self.optimiser = make_optimiser([model, self.objective.extra], options)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
-        self.mean = torch.tensor(preprocess.mean, device=compute.device).view(1, 3, 1, 1)
-        self.std = torch.tensor(preprocess.std, device=compute.device).view(1, 3, 1, 1)
+        self.update = Step(self.objective, self.optimiser, self.scaler, max_grad_norm=options.max_grad_norm)
         self.step_number = 0
         self.best = -1.0
         self.losses: list[float] = []  # of this epoch
-        self.image_forward: Callable[..., Tensor] = model.encode_image
-        if options.compile:
-            self.image_forward = torch.compile(model.encode_image)
 
     def state(self) -> Checkpoint:
         """All that the next step depends on; batches depend on the step's number and the seed alone."""
         return {
             "model": self.model.state_dict(),
-            "label_head": self.label_head.state_dict(),
+            "extra": self.objective.extra.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step_number,
@@ -98,7 +94,7 @@ class Fit:
         """
         try:
             self.model.load_state_dict(state["model"])
-            self.label_head.load_state_dict(state["label_head"])
+            self.objective.extra.load_state_dict(_extra(state))
             self.optimiser.load_state_dict(state["optimiser"])
             self.scaler.load_state_dict(state["scaler"])
             self.step_number, self.best, self.losses = int(state["step"]), float(state["best"]), list(state["losses"])
@@ -164,40 +160,10 @@ class Fit:
 
     def step(self, batch: Batch) -> float:
         """One update. Returns the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(self.step_number)
-        device = self.compute.device
-        with self.compute.autocast():
-            image_raw = self.image_forward(self.to_device(batch.pixels), normalise=False)
-            text_features = self._encode_texts(batch)
-        positives = torch.from_numpy(batch.positives).to(device)
-        ignored = None if batch.ignored is None else torch.from_numpy(batch.ignored).to(device)
-        image_features, bias = F.normalize(image_raw, dim=-1), self.model.logit_bias
-        if bias is None:
-            scale = self.model.clamped_logit_scale()
-            loss = contrastive_loss(image_features, text_features, scale, positives, ignored)
-        else:
-            scale = self.model.logit_scale.exp()
-            loss = sigmoid_loss(image_features, text_features, scale, bias, positives, ignored)
-        labels = torch.from_numpy(batch.labels).to(device)
-        total = loss
-        if self.options.label_loss and bool((labels >= 0).any()):
-            total = loss + self.options.label_loss * F.cross_entropy(
-                self.label_head(image_raw), labels, ignore_index=-1
-            )
-        if not math.isfinite(total.item()):
-            raise self._diverged("loss is", self.step_number + 1)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(total))
-        self.scaler.unscale_(self.optimiser)
-        nn.utils.clip_grad_norm_(
-            [p for group in self.optimiser.param_groups for p in group["params"]], self.options.max_grad_norm
-        )
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        if self.model.logit_bias is None:  # the limit is the paper's; sigmoid models have none
-            self.model.clamp_logit_scale()
-        return loss.item()
+        try:
+            return self.update(batch, self.rate(self.step_number)).loss
+        except NotFinite:
+            raise self._diverged("loss is", self.step_number + 1) from None
 
     def end_epoch(self) -> None:
         """Validate, report, and keep the weights if none were better."""
@@ -229,29 +195,9 @@ class Fit:
             self.sets,
             tokenise=self.maker.tokenise,
             templates=self.options.templates,
-            to_device=self.to_device,
+            to_device=self.encoder.to_device,
             autocast=self.compute.autocast,
         )
-
-    def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(B, S, S, 3) levels to (B, 3, S, S), normalised; stays with the channels innermost."""
-        raw = torch.from_numpy(pixels).to(self.compute.device, non_blocking=True).permute(0, 3, 1, 2)
-        return (raw.float() / 255 - self.mean) / self.std
-
-    def _encode_texts(self, batch: Batch) -> Tensor:
-        """(T, D). Short texts go by themselves where that saves work: padding costs as much as words do."""
-        if not self.model.config.text.causal:  # padding is seen: a row cut short is another text
-            return self.model.encode_text(torch.from_numpy(batch.tokens).to(self.compute.device))
-        order, split = split_by_length(batch.lengths)
-        parts = [
-            self.model.encode_text(
-                torch.from_numpy(batch.tokens[part, : batch.lengths[part].max()]).to(self.compute.device)
-            )
-            for part in (order[:split], order[split:])
-            if len(part)
-        ]
-        back = torch.from_numpy(np.argsort(order)).to(self.compute.device)
-        return torch.cat(parts)[back]
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -261,10 +207,8 @@ class Fit:
                     module.eval()
 
 
-def split_by_length(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Order of the texts by length, and how many of the short ones to take apart so that the two halves pad least."""
-    order = np.argsort(lengths, kind="stable")
-    ranked = lengths[order]
-    short = np.arange(1, len(ranked) + 1)
-    cost = short * ranked + (len(ranked) - short) * ranked[-1]  # tokens, padding counted, of each split
-    return order, int(np.argmin(cost)) + 1
+def _extra(state: Checkpoint) -> dict[str, Any]:
+    """Parameters beside the towers'. Earlier versions had the classifier of labels only, under its own name."""
+    if "extra" not in state and "label_head" in state:
+        return {f"label_head.{name}": tensor for name, tensor in state["label_head"].items()}
+    return dict(state["extra"])

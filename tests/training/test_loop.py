@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clipcli.errors import DataError
 from tests.training.tiny import Told, equal, options, state, write_classes, write_pairs
-from trainer import loop
+from trainer import encoding, loop, matching
 from trainer.checkpoints import load_run, read_metrics
 from trainer.run import best_metrics, resume, train
 from trainer.sampling import Batch
@@ -42,7 +42,7 @@ def test_the_first_signal_asks_and_the_second_acts(signum: signal.Signals) -> No
 
 def poisoned(kind: str, at: int) -> Callable[..., Tensor]:
     """The loss of call `at`, counted from 1, is not finite, or its gradient is not."""
-    original, calls = loop.contrastive_loss, [0]
+    original, calls = matching.contrastive_loss, [0]
 
     def loss(*given: Any) -> Tensor:
         calls[0] += 1
@@ -62,7 +62,7 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, pairs: Path, kind: str, monke
     run, straight = tmp_path / "run", tmp_path / "straight"
     train(options(pairs), straight, Told())
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "contrastive_loss", poisoned(kind, 5))
+        patch.setattr(matching, "contrastive_loss", poisoned(kind, 5))
         with pytest.raises(
             DataError, match=r"loss is not finite at step 5; the learning rate 0.001 is too high"
         ) as error:
@@ -79,7 +79,7 @@ def test_weights_that_are_not_finite_are_not_saved(
 ) -> None:
     """A gradient can be lost where the loss is not, in the last step before a save."""
     run = tmp_path / "run"
-    monkeypatch.setattr(loop, "contrastive_loss", poisoned("gradient", at))
+    monkeypatch.setattr(matching, "contrastive_loss", poisoned("gradient", at))
     with pytest.raises(DataError, match=r"(weights are not finite at step 3|loss is not finite at step 5)"):
         train(options(pairs), run, Told())
     assert (run / "checkpoint.pt").exists() == (at == 4)
@@ -137,15 +137,15 @@ def test_mixed_precision_is_close_to_full(tmp_path: Path, pairs: Path) -> None:
 
 def test_texts_keep_their_places(tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short texts are encoded apart from long ones, and cut; what comes out is what encoding all at once gives."""
-    original, widths = loop.Fit._encode_texts, set()
+    original, widths = encoding.Encoder.texts, set()
 
-    def encode(self: loop.Fit, batch: Batch) -> Tensor:
-        found = original(self, batch)
+    def encode(self: encoding.Encoder, batch: Batch, part: slice = slice(None)) -> Tensor:
+        found = original(self, batch, part)
         widths.update(batch.lengths.tolist())
         torch.testing.assert_close(found, self.model.encode_text(torch.from_numpy(batch.tokens)), atol=1e-5, rtol=0)
         return found
 
-    monkeypatch.setattr(loop.Fit, "_encode_texts", encode)
+    monkeypatch.setattr(encoding.Encoder, "texts", encode)
     classes = write_classes(tmp_path / "classes", 3)
     train(options([pairs, classes], templates=("{}",)), tmp_path / "run", Told())
     assert len(widths) > 1

@@ -128,13 +128,13 @@ def test_labels_that_changed_since(tmp_path: Path) -> None:
         save_picture(classes / "violet" / f"{number}.png", 50 + number)
     before = (run / "metrics.jsonl").exists()
     with pytest.raises(
-        DataError, match=r"does not fit the towers and the labels of the data, .*size mismatch for weight"
+        DataError, match=r"does not fit the towers and the labels of the data, .*size mismatch for label_head.weight"
     ):
         resume(run, Told())
     assert (run / "metrics.jsonl").exists() == before
 
 
-@pytest.mark.parametrize("missing", ["label_head", "scaler", "best", "losses"])
+@pytest.mark.parametrize("missing", ["extra", "scaler", "best", "losses"])
 def test_a_checkpoint_that_lacks_something(tmp_path: Path, pairs: Path, missing: str) -> None:
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
@@ -147,12 +147,13 @@ def test_a_checkpoint_that_lacks_something(tmp_path: Path, pairs: Path, missing:
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, pairs: Path) -> None:
-    """Checkpoints did not always say how many rows there were."""
+    """Checkpoints did not always say how many rows there were, and knew one module beside the towers."""
     run = tmp_path / "run"
     with pytest.raises(Interrupted):
         train(options(pairs), run, stop_at(1))
     found = state(run)
     del found["rows"]
+    found["label_head"] = {name.removeprefix("label_head."): value for name, value in found.pop("extra").items()}
     torch.save(found, run / "checkpoint.pt")
     told = Told()
     resume(run, told)

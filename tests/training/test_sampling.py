@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clipcli.datasets.sources import Row
 from tests.training.tiny import PREPROCESS, SIDE
-from trainer.loop import split_by_length
+from trainer.encoding import split_by_length
 from trainer.options import SameText
 from trainer.pictures import Crop, PictureStore
 from trainer.sampling import Batch, BatchMaker, RowPlan, synonyms

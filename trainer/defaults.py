@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from clipcli.errors import NotFoundError, UsageError
@@ -66,13 +67,20 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return recipe
 
 
-def compose(*, start: Path | None, recipe: Mapping[str, Any], chosen: Mapping[str, Any]) -> TrainOptions:
-    """Options of a run that starts from the bundle `start`, or from nothing. What is None in `chosen` does not count.
+def compose(
+    *,
+    start: Path | None,
+    recipe: Mapping[str, Any],
+    chosen: Mapping[str, Any],
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> TrainOptions:
+    """Options of a run that starts from the bundle `start`, or from nothing. What is None in `chosen` does not count;
+    in `settings` everything does.
 
     Raises:
         UsageError: a value makes no sense.
     """
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given = {name: value for name, value in chosen.items() if value is not None} | dict(settings)
     if start is not None:
         merged = {**FINE_TUNING, **{k: v for k, v in recipe.items() if k != "arch"}, **given, "start": str(start)}
     else:

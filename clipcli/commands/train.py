@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from itertools import chain, count
 from pathlib import Path
@@ -14,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.errors import ClipError, MissingExtraError, UsageError, pip_line
+from clipcli.commands.training_run import check_free, run_training
+from clipcli.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
@@ -123,6 +120,10 @@ def train(
     seed: Annotated[
         int | None, _option("--seed", metavar="N", help="Repeats a run exactly, on the same machine. Default: 0.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        _option("--set", metavar="NAME=VALUE", help="Any other setting; docs/training.md has all. Give several."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
 ) -> None:
     """Train a model on pictures with texts, and install it.
@@ -156,18 +157,18 @@ def train(
         "seed": seed,
     }
     if resume is not None:
-        alone = [data, start, scratch, recipe, name, output, *chosen.values()]
+        alone = [data, start, scratch, recipe, name, output, settings, *chosen.values()]
         if any(value is not None and value is not False for value in alone):
             raise UsageError("--resume goes on with the run as it was begun; leave the other options out")
-        _run(None, resume, replace)
+        run_training(None, resume, replace)
         return
     if not data:
         raise UsageError("no pairs to train on: name a CSV, TSV or Parquet file or a folder (see 'clip train --help')")
     called = _name(name, data[0])
     chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
-    options = _options(chosen, start, scratch, recipe)
-    _free(called, replace, "give another --name, or --replace")
-    _run(options, output or _unused(Path("runs") / called), replace)
+    options = _options(chosen, settings or [], start, scratch, recipe)
+    check_free(called, replace, "give another --name, or --replace")
+    run_training(options, output or _unused(Path("runs") / called), replace)
 
 
 def _require_train() -> None:
@@ -185,14 +186,6 @@ def _name(given: str | None, source: str) -> str:
     return check_name(given or made)
 
 
-def _free(name: str, replace: bool, otherwise: str) -> None:
-    """Raise UsageError where the finished model could not be installed: better to hear of a clash before training."""
-    from clipcli.bundle.installed import models_folder
-
-    if not replace and (models_folder() / name).exists():
-        raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
-
-
 def _unused(run: Path) -> Path:
     """`run`, or with a number behind it where a finished run lies there; one that is not finished is to be resumed."""
     from trainer.run import is_finished
@@ -201,81 +194,22 @@ def _unused(run: Path) -> Path:
     return next(folder for folder in chain((run,), numbered) if not is_finished(folder))
 
 
-def _options(chosen: dict[str, Any], start: str | None, scratch: bool, recipe: Path | None) -> TrainOptions:
+def _options(
+    chosen: dict[str, Any], given: list[str], start: str | None, scratch: bool, recipe: Path | None
+) -> TrainOptions:
     from clipcli.bundle.installed import find_model
     from trainer.defaults import compose, read_recipe
+    from trainer.settings import read_settings
 
+    further = read_settings(given)
+    if twice := [name for name in further if chosen.get(name) is not None]:
+        raise UsageError(f"{twice[0]} is given twice: by --set and by an option of its own")
     settings = read_recipe(recipe) if recipe is not None else {}
     scratch = scratch or (start is None and "arch" in settings)
     if scratch and start is not None:
         raise UsageError("--scratch starts from nothing, --from NAME from a model: give one of them")
     if chosen["arch"] is not None and not scratch:
         raise UsageError("--arch goes with --scratch; fine-tuning keeps the towers of the model it starts from")
-    return compose(start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen)
-
-
-def _run(options: TrainOptions | None, run: Path, replace: bool) -> None:
-    """Train or go on, export, install."""
-    from clipcli.render.notes import say
-    from clipcli.render.training import TrainingReport
-    from trainer.options import TrainOptions
-    from trainer.run import is_finished, resume, train
-
-    name = options.name if options is not None else TrainOptions.load(run).name
-    if options is None:
-        otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"
-        _free(name, replace, f"this run is finished; {otherwise}" if is_finished(run) else otherwise)
-    with _resumable(run):
-        with TrainingReport() as report:
-            trained = train(options, run, report) if options is not None else resume(run, report)
-        _leave_curves(run, name)
-        from clipcli.commands.export import show_exported
-        from clipcli.render.progress import progress_bar
-        from export.exporting import export_source
-
-        with progress_bar("exporting, and measuring each precision"):
-            exported = export_source(trained.run, name=name, replace=replace, say=say)
-    show_exported(exported, None)
-    say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
-
-
-def _leave_curves(run: Path, name: str) -> None:
-    """A picture of the run in its folder; that it could not be drawn is no reason to lose the model."""
-    from importlib.util import find_spec
-
-    from clipcli.render.notes import say
-    from trainer.checkpoints import read_metrics
-
-    if find_spec("matplotlib") is None:
-        say(f"no picture of the curves: that needs the extra 'plot' ({pip_line('plot')})")
-        return
-    from clipcli.render.curves import write_curves
-
-    try:
-        drawn = write_curves(run, read_metrics(run), title=f"Training of {name}")
-    except ClipError as error:
-        say(f"no picture of the curves: {error}")
-        return
-    if drawn:
-        say(f"curves: {drawn[0]}")
-
-
-@contextmanager
-def _resumable(run: Path) -> Iterator[None]:
-    """Where a signal ends the block, say how to go on, and let it end the program as it would have anything else."""
-    from clipcli.render.notes import say
-    from trainer.stopping import Interrupted
-
-    go_on = f"go on with: clip train --resume {shlex.quote(str(run))}"
-    try:
-        yield
-    except Interrupted as stop:
-        say(f"saved at step {stop.step:,}; {go_on}")
-        if stop.signum == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        signal.raise_signal(stop.signum)
-        raise
-    except KeyboardInterrupt:
-        if (run / "options.json").is_file():
-            say(go_on)
-        raise
+    return compose(
+        start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen, settings=further
+    )

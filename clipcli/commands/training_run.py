@@ -1,0 +1,92 @@
+"""What `clip train` does once its options stand: train or go on, draw the curves, export, install."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipcli.errors import ClipError, UsageError, pip_line
+
+if TYPE_CHECKING:
+    from trainer.options import TrainOptions
+
+__all__ = ["check_free", "run_training"]
+
+
+def check_free(name: str, replace: bool, otherwise: str) -> None:
+    """Raise UsageError where the finished model could not be installed: better to hear of a clash before training."""
+    from clipcli.bundle.installed import models_folder
+
+    if not replace and (models_folder() / name).exists():
+        raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
+
+
+def run_training(options: TrainOptions | None, run: Path, replace: bool) -> None:
+    """Train or go on, export, install."""
+    from clipcli.render.notes import say
+    from clipcli.render.training import TrainingReport
+    from trainer.options import TrainOptions
+    from trainer.run import is_finished, resume, train
+
+    name = options.name if options is not None else TrainOptions.load(run).name
+    if options is None:
+        otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"
+        check_free(name, replace, f"this run is finished; {otherwise}" if is_finished(run) else otherwise)
+    with _resumable(run):
+        with TrainingReport() as report:
+            trained = train(options, run, report) if options is not None else resume(run, report)
+        _leave_curves(run, name)
+        from clipcli.commands.export import show_exported
+        from clipcli.render.progress import progress_bar
+        from export.exporting import export_source
+
+        with progress_bar("exporting, and measuring each precision"):
+            exported = export_source(trained.run, name=name, replace=replace, say=say)
+    show_exported(exported, None)
+    say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+
+
+def _leave_curves(run: Path, name: str) -> None:
+    """A picture of the run in its folder; that it could not be drawn is no reason to lose the model."""
+    from importlib.util import find_spec
+
+    from clipcli.render.notes import say
+    from trainer.checkpoints import read_metrics
+
+    if find_spec("matplotlib") is None:
+        say(f"no picture of the curves: that needs the extra 'plot' ({pip_line('plot')})")
+        return
+    from clipcli.render.curves import write_curves
+
+    try:
+        drawn = write_curves(run, read_metrics(run), title=f"Training of {name}")
+    except ClipError as error:
+        say(f"no picture of the curves: {error}")
+        return
+    if drawn:
+        say(f"curves: {drawn[0]}")
+
+
+@contextmanager
+def _resumable(run: Path) -> Iterator[None]:
+    """Where a signal ends the block, say how to go on, and let it end the program as it would have anything else."""
+    from clipcli.render.notes import say
+    from trainer.stopping import Interrupted
+
+    go_on = f"go on with: clip train --resume {shlex.quote(str(run))}"
+    try:
+        yield
+    except Interrupted as stop:
+        say(f"saved at step {stop.step:,}; {go_on}")
+        if stop.signum == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        signal.raise_signal(stop.signum)
+        raise
+    except KeyboardInterrupt:
+        if (run / "options.json").is_file():
+            say(go_on)
+        raise

@@ -99,10 +99,10 @@ class Makers:
             self._closed = True
             for process in self._all:
                 process.kill()
-            for process in self._all:
-                _let_go(process)
-            self._all.clear()
+            idle = list(self._idle)
             self._idle.clear()
+        for process in idle:
+            self._drop(process)  # those at work are let go by the threads that wait for them
 
     def _ask(self, wish: dict[str, Any], *, once: bool = False) -> tuple[dict[str, Any], bytearray]:
         """`once`: the process ends afterwards, and all the memory it has taken goes back."""
@@ -148,7 +148,10 @@ class Makers:
             self._drop(process)
             return
         with self._lock:
-            self._idle.append(process)
+            if not self._closed:
+                self._idle.append(process)
+                return
+        self._drop(process)
 
     def _started(self) -> subprocess.Popen[bytes]:
         found = json.dumps([path for path in sys.path if path])

@@ -16,8 +16,9 @@ from PIL import Image
 from clipcli.bundle.encoder import Model
 from clipcli.errors import NotFoundError, UsageError
 from clipcli.library import decoder
-from clipcli.library.indexing import IndexOptions, preview
+from clipcli.library.indexing import IndexOptions, index_folders, preview
 from clipcli.library.models import own_model
+from clipcli.library.report import Progress
 from clipcli.library.search import nearest, paths_of
 from clipcli.library.store import Library
 from clipcli.library.vectors import vectors
@@ -378,3 +379,21 @@ def test_a_link_to_a_folder_around_and_two_links_to_one_place(
     assert index(folder).embedded == 3
     assert index(folder).unchanged == 3
     assert rows(library_file, "SELECT path FROM images ORDER BY path") == ["000.jpg", "far/000.jpg", "far/001.jpg"]
+
+
+def test_ctrl_c_while_progress_is_told_leaves_no_count_behind(
+    photo_folder: Photos, library_file: Path, model: Model
+) -> None:
+    told: list[int] = []
+
+    def tell(progress: Progress) -> None:
+        if progress.phase == "embed":
+            if not told:
+                told.append(0)
+                raise KeyboardInterrupt
+            told.append(progress.done)
+
+    folders = [os.fsencode(photo_folder(count=12))]
+    with Library.open(library_file, write=True, create=True) as library, pytest.raises(KeyboardInterrupt):
+        index_folders(library, folders, model, IndexOptions(batch_size=4), tell)
+    assert told[-1] == counts(library_file)[0] > 0

@@ -25,8 +25,9 @@ class Encoder:
 
     def __init__(self, model: Clip, preprocess: Preprocess, compute: Compute, *, compile: bool = False) -> None:
         self.model, self.compute = model, compute
-        self.mean = torch.tensor(preprocess.mean, device=compute.device).view(1, 3, 1, 1)
-        self.std = torch.tensor(preprocess.std, device=compute.device).view(1, 3, 1, 1)
+        exact = model.logit_scale.dtype  # float32, in which weights are kept, or float64 where a test asks for it
+        self.mean = torch.tensor(preprocess.mean, device=compute.device, dtype=exact).view(1, 3, 1, 1)
+        self.std = torch.tensor(preprocess.std, device=compute.device, dtype=exact).view(1, 3, 1, 1)
         self.image_forward: Callable[..., Tensor] = model.encode_image
         if compile:
             self.image_forward = torch.compile(model.encode_image)
@@ -34,17 +35,25 @@ class Encoder:
     def to_device(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(B, S, S, 3) levels to (B, 3, S, S), normalised; stays with the channels innermost."""
         raw = torch.from_numpy(pixels).to(self.compute.device, non_blocking=True).permute(0, 3, 1, 2)
-        return (raw.float() / 255 - self.mean) / self.std
+        return (raw.to(self.mean.dtype) / 255 - self.mean) / self.std
 
     def images(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(B, S, S, 3) to (B, D), not normalised."""
+        if not len(pixels):
+            return self._nothing()
         with self.compute.autocast():
             return self.image_forward(self.to_device(pixels), normalise=False)
 
     def texts(self, batch: Batch, part: slice = slice(None)) -> Tensor:
         """(T, D) of length 1, of the texts in `part`."""
+        if not len(batch.lengths[part]):
+            return self._nothing()
         with self.compute.autocast():
             return self._texts(batch.tokens[part], batch.lengths[part])
+
+    def _nothing(self) -> Tensor:
+        """(0, D): the share of a process that got no row."""
+        return self.mean.new_zeros(0, self.model.config.embedding_dim)
 
     def _texts(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
         """Short texts go by themselves where that saves work: padding costs as much as words do."""

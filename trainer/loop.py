@@ -18,9 +18,11 @@ from trainer.config import ResNetConfig
 from trainer.curves import write_curves
 from trainer.device import Compute
 from trainer.encoding import Encoder
+from trainer.gradients import choose_gradient, has_batch_statistics
 from trainer.matching import Matching
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
+from trainer.processes import Processes
 from trainer.sampling import Batch, BatchMaker
 from trainer.step import NotFinite, Objective, Step
 from trainer.stopping import Interrupted, StopSignals
@@ -54,6 +56,7 @@ class Fit:
         compute: Compute,
         run: Path,
         reporter: Reporter,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
         self.compute, self.folder, self.reporter = compute, run, reporter
@@ -68,7 +71,17 @@ class Fit:
         self.rate = LearningRate(peak=options.lr, steps=self.steps, warmup=options.warmup)
         self.optimiser = make_optimiser([model, self.objective.extra], options)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
-        self.update = Step(self.objective, self.optimiser, self.scaler, max_grad_norm=options.max_grad_norm)
+        self.processes = processes or Processes()
+        gradient = choose_gradient(
+            model,
+            self.objective,
+            [parameter for group in self.optimiser.param_groups for parameter in group["params"]],
+            chunk_size=options.chunk_size,
+            processes=self.processes,
+        )
+        self.update = Step(
+            self.objective, self.optimiser, self.scaler, max_grad_norm=options.max_grad_norm, gradient=gradient
+        )
         self.step_number = 0
         self.best = -1.0
         self.losses: list[float] = []  # of this epoch
@@ -122,6 +135,11 @@ class Fit:
         saved_at = started = time.monotonic()
         begun_at = self.step_number
         self._train_mode()
+        if self.options.chunk_size and has_batch_statistics(self.model):
+            self.reporter.say(
+                "batch norm takes its statistics from each chunk by itself, so that the gradient is not quite that of "
+                "the whole step; freeze_batch_norm=true makes it exact"
+            )
         with StopSignals() as stop, self.maker.stream(self.step_number, self.steps) as batches:
             if self.losses and self._at_epoch_end():  # stopped after the epoch's last step and before its end
                 self.end_epoch()

@@ -46,6 +46,8 @@ class TrainOptions:
     flip: bool = False  # mirror half of the pictures
     freeze_batch_norm: bool = False  # keep running statistics and normalise by them
 
+    chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
+
     precision: Precision = "auto"
     compile: bool = False
     device: str = "auto"
@@ -57,7 +59,7 @@ class TrainOptions:
     validation_limit: int = 1_000  # pictures held out at most
 
     def __post_init__(self) -> None:
-        for name in ("max_vocabulary", "batch_size", "threads", "seed", "cache_mb", "validation_limit"):
+        for name in ("max_vocabulary", "batch_size", "threads", "seed", "cache_mb", "validation_limit", "chunk_size"):
             if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
                 raise UsageError(f"{name} is a whole number, not {value!r}")
         for name in ("compile", "flip", "freeze_batch_norm"):
@@ -77,6 +79,7 @@ class TrainOptions:
             "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
             "weight decay must not be negative": not 0 <= self.weight_decay < math.inf,
             "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
+            "the chunk size must not be negative": self.chunk_size < 0,
             "warm-up is a share of the steps, from 0 to below 1": not 0 <= self.warmup < 1,
             "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,
             f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),

@@ -44,12 +44,12 @@ class Clip(nn.Module):
 
     def encode_image(self, pixels: Tensor, normalise: bool = True) -> Tensor:
         """(B, 3, S, S) to (B, D) in float32, of length 1 unless told otherwise."""
-        features: Tensor = self.image_tower(pixels).float()
+        features = _at_least_float32(self.image_tower(pixels))
         return F.normalize(features, dim=-1) if normalise else features
 
     def encode_text(self, tokens: Tensor, normalise: bool = True) -> Tensor:
         """(B, L) token ids to (B, D) in float32, of length 1 unless told otherwise."""
-        features: Tensor = self.text_tower(tokens).float()
+        features = _at_least_float32(self.text_tower(tokens))
         return F.normalize(features, dim=-1) if normalise else features
 
     def clamped_logit_scale(self) -> Tensor:
@@ -62,3 +62,7 @@ class Clip(nn.Module):
     def clamp_logit_scale(self) -> None:
         """Keep the parameter itself in range after a step, so that its gradient never dies at the limit."""
         self.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+
+
+def _at_least_float32(features: Tensor) -> Tensor:
+    return features if features.dtype == torch.float64 else features.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.training.tiny import PREPROCESS, TEXT, VIT, noise
+from trainer.config import ArchConfig
+from trainer.device import Compute
+from trainer.encoding import Encoder
+from trainer.matching import Matching
 from trainer.objectives import contrastive_loss, sigmoid_loss, soft_cross_entropy
+from trainer.sampling import Batch
+from trainer.towers import Clip
 
 
 def vectors(count: int, seed: int, width: int = 6) -> Tensor:
@@ -153,3 +161,46 @@ def test_sigmoid_loss_is_the_papers_equation() -> None:
     assert fewer == pytest.approx(
         sum(math.log(1 + math.exp(-10.0 * float(images[i] @ texts[i]) + 10.0)) for i in range(4)) / 4, rel=1e-5
     )
+
+
+def figure_3_of_the_paper(towers: Clip, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """The whole figure, towers and normalisation included; the towers' last line is the figure's W_i and W_t."""
+    i_f, t_f = towers.image_tower(pixels), towers.text_tower(tokens)
+    i_e, t_e = i_f / i_f.square().sum(dim=1, keepdim=True).sqrt(), t_f / t_f.square().sum(dim=1, keepdim=True).sqrt()
+    logits = i_e @ t_e.T * torch.exp(towers.logit_scale)
+    of_pictures = (torch.logsumexp(logits, dim=1) - logits.diagonal()).mean()
+    of_texts = (torch.logsumexp(logits, dim=0) - logits.diagonal()).mean()
+    return (of_pictures + of_texts) / 2
+
+
+def figure_1_of_siglip(towers: Clip, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Zhai et al. 2023, algorithm 1, line by line."""
+    assert towers.logit_bias is not None
+    n, i_f, t_f = len(pixels), towers.image_tower(pixels), towers.text_tower(tokens)
+    z_img, z_txt = i_f / i_f.norm(dim=1, keepdim=True), t_f / t_f.norm(dim=1, keepdim=True)
+    logits = z_img @ z_txt.T * torch.exp(towers.logit_scale) + towers.logit_bias
+    labels = 2 * torch.eye(n, dtype=logits.dtype) - torch.ones(n, n, dtype=logits.dtype)
+    return torch.log(1 + torch.exp(-labels * logits)).sum() / n
+
+
+@pytest.mark.parametrize("sigmoid", [False, True], ids=["contrastive", "sigmoid"])
+def test_a_step_has_the_loss_and_the_gradient_of_the_paper(sigmoid: bool) -> None:
+    """From pixels and tokens to the gradient of every weight, in float64. Measured: 4e-16 and 5e-15."""
+    torch.manual_seed(3)
+    towers = Clip(ArchConfig(name="t", embedding_dim=16, image=VIT.image, text=TEXT, sigmoid=sigmoid)).double()
+    count = 11
+    random = np.random.default_rng(4)
+    tokens = random.integers(1, 90, size=(count, 12))
+    tokens[:, 11] = 99
+    batch = Batch(
+        pixels=noise(count), tokens=tokens, lengths=np.full(count, 12), positives=np.eye(count, dtype=np.bool_),
+        ignored=None, labels=np.full(count, -1),
+    )  # fmt: skip
+    encoder = Encoder(towers, PREPROCESS, Compute(device=torch.device("cpu"), dtype=torch.float32))
+    ours = Matching(encoder, labels=0, label_loss=0.0).loss(batch).total
+    transcription = figure_1_of_siglip if sigmoid else figure_3_of_the_paper
+    theirs = transcription(towers, encoder.to_device(batch.pixels), torch.from_numpy(tokens))
+    assert abs(ours - theirs) / theirs <= 1e-10
+    weights = list(towers.parameters())
+    for one, other in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(theirs, weights), strict=True):
+        assert (one - other).norm() <= 1e-10 * max(other.norm().item(), 1e-6)

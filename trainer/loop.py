@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
 
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError
@@ -19,6 +18,7 @@ from trainer.curves import write_curves
 from trainer.device import Compute
 from trainer.encoding import Encoder
 from trainer.gradients import choose_gradient, has_batch_statistics
+from trainer.lora import merged
 from trainer.matching import Matching
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
@@ -27,6 +27,7 @@ from trainer.sampling import Batch, BatchMaker
 from trainer.step import NotFinite, Objective, Step
 from trainer.stopping import Interrupted, StopSignals
 from trainer.towers import Clip
+from trainer.tuning import train_mode
 from trainer.validation import ValidationSet, score, validate
 
 __all__ = ["Fit", "Interrupted", "Reporter"]
@@ -134,7 +135,7 @@ class Fit:
         """
         saved_at = started = time.monotonic()
         begun_at = self.step_number
-        self._train_mode()
+        train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
         if self.options.chunk_size and has_batch_statistics(self.model):
             self.reporter.say(
                 "batch norm takes its statistics from each chunk by itself, so that the gradient is not quite that of "
@@ -200,11 +201,11 @@ class Fit:
         self.losses = []
         if value >= self.best:
             self.best = value
-            save_best(self.folder, self.model.state_dict())
+            save_best(self.folder, merged(self.model))
         append_metrics(self.folder, line)
         write_curves(self.folder, line)
         self.reporter.epoch(line)
-        self._train_mode()
+        train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
 
     def validate(self) -> dict[str, float]:
         """Shares by name, as `trainer.validation.validate`."""
@@ -216,13 +217,6 @@ class Fit:
             to_device=self.encoder.to_device,
             autocast=self.compute.autocast,
         )
-
-    def _train_mode(self) -> None:
-        self.model.train()
-        if self.options.freeze_batch_norm:
-            for module in self.model.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
 
 
 def _extra(state: Checkpoint) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainer.options import TrainOptions
+from trainer.tuning import layer_scales
 
 __all__ = ["LearningRate", "make_optimiser"]
 
@@ -15,17 +16,20 @@ GAINS = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)  # the public classes of
 
 
 def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.AdamW:
-    """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5)."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5); a group for each rate."""
+    sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
     for module in modules:
+        scales = layer_scales([name for name, _ in module.named_parameters()], options.layer_decay)
         gains = {id(p) for part in module.modules() if isinstance(part, GAINS) for p in part.parameters(recurse=False)}
         for name, parameter in module.named_parameters():
             if not parameter.requires_grad:
                 continue
             is_plain = id(parameter) in gains or name.endswith("bias") or name in ("logit_scale", "logit_bias")
-            (plain if is_plain else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            sorted_out.setdefault((scales[name], is_plain), []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": 0.0 if is_plain else options.weight_decay, "lr_scale": scale}
+        for (scale, is_plain), parameters in sorted_out.items()
+    ]
     # Table 18 of the paper: beta1 0.9, epsilon 1e-6 for Vision Transformers.
     return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, options.beta2), eps=1e-6, fused=True)
 

@@ -11,10 +11,11 @@ from typing import Any, Literal, get_args
 
 from clipcli.errors import DataError, NotFoundError, UsageError
 
-__all__ = ["Precision", "SameText", "TrainOptions"]
+__all__ = ["Precision", "SameText", "TrainOptions", "Tune"]
 
 SameText = Literal["positive", "ignore", "negative"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Tune = Literal["full", "lora", "head", "image", "text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,10 @@ class TrainOptions:
     crop_min: float = 1.0  # least side of the random square crop, as a share of the shorter side
     flip: bool = False  # mirror half of the pictures
     freeze_batch_norm: bool = False  # keep running statistics and normalise by them
+    tune: Tune = "full"  # which parameters change: `trainer/tuning.py`
+    rank: int = 16  # of the changes, with `lora`
+    layer_decay: float = 1.0  # factor to the learning rate for each layer further from the end
+    patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
 
@@ -59,7 +64,17 @@ class TrainOptions:
     validation_limit: int = 1_000  # pictures held out at most
 
     def __post_init__(self) -> None:
-        for name in ("max_vocabulary", "batch_size", "threads", "seed", "cache_mb", "validation_limit", "chunk_size"):
+        for name in (
+            "max_vocabulary",
+            "batch_size",
+            "threads",
+            "seed",
+            "cache_mb",
+            "validation_limit",
+            "chunk_size",
+            "rank",
+            "patience",
+        ):
             if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
                 raise UsageError(f"{name} is a whole number, not {value!r}")
         for name in ("compile", "flip", "freeze_batch_norm"):
@@ -84,6 +99,12 @@ class TrainOptions:
             "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,
             f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),
             f"--precision is one of {', '.join(get_args(Precision))}": self.precision not in get_args(Precision),
+            f"--tune is one of {', '.join(get_args(Tune))}": self.tune not in get_args(Tune),
+            "--tune chooses what fine-tuning changes; from scratch everything is trained": self.tune != "full"
+            and self.start is None,
+            "the rank of low-rank changes is at least 1": self.rank < 1,
+            "the learning rate's decay by layers must lie between 0 and 1": not 0 < self.layer_decay <= 1,
+            "patience is a number of epochs, 0 for all of them": self.patience < 0,
             "the weight of the label loss must not be negative": not 0 <= self.label_loss < math.inf,
             "the least crop is a share of the shorter side, above 0 and at most 1": not 0 < self.crop_min <= 1,
             "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,

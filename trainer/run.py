@@ -23,6 +23,7 @@ from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
+from trainer.tuning import choose_parameters, trained_numbers
 from trainer.validation import score
 from trainer.vocabulary import learn_vocabulary
 
@@ -144,10 +145,12 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
 
     torch.manual_seed(options.seed)
     model = Clip(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     state = checkpoints.read_checkpoint(run)
     if options.start is not None and state is None:
         weights = Path(options.start) / WEIGHTS_FILE
         checkpoints.fill(model, checkpoints.load_weights(weights), weights)
+    choose_parameters(model, options)
     tokenizer = Tokenizer.load(
         run / TOKENIZER_FILE,
         config.text.context_length,
@@ -180,8 +183,9 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
     )
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    reporter.say(f"{config.name}, {parameters / 1e6:.1f} million parameters, on {compute.label}")
+    reporter.say(
+        f"{config.name}, {parameters / 1e6:.1f} million parameters{_tuned(model, options)}, on {compute.label}"
+    )
     if state is not None:
         fit.restore(state)
     checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
@@ -200,6 +204,14 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
             "more pairs, or a smaller --lr, may help"
         )
     return Trained(run=run, bundle=run / "bundle", metrics=metrics)
+
+
+def _tuned(model: Clip, options: TrainOptions) -> str:
+    """How much of it is trained, where that is not all."""
+    if options.tune == "full":
+        return ""
+    how = f"{options.tune}, rank {options.rank}" if options.tune == "lora" else options.tune
+    return f", {trained_numbers(model):,} numbers trained ({how})"
 
 
 def is_finished(run: Path) -> bool:

@@ -34,6 +34,16 @@ class TrainPrecision(StrEnum):
     fp16 = "fp16"
 
 
+class Tune(StrEnum):
+    """What fine-tuning changes."""
+
+    full = "full"
+    lora = "lora"
+    head = "head"
+    image = "image"
+    text = "text"
+
+
 def _option(*names: str, metavar: str, help: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, show_default=False)
 
@@ -102,6 +112,17 @@ def train(
     weight_decay: Annotated[
         float | None, _option("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")
     ] = None,
+    tune: Annotated[
+        Tune | None,
+        _option(
+            "--tune",
+            metavar="full|lora|head|image|text",
+            help="What fine-tuning changes: all, low-rank parts, projections, a tower. Default: full.",
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None, _option("--rank", metavar="N", help="Of the changes of --tune lora. Default: 16.")
+    ] = None,
     precision: Annotated[
         TrainPrecision | None,
         _option(
@@ -150,6 +171,8 @@ def train(
         "lr": lr,
         "weight_decay": weight_decay,
         "arch": arch,
+        "tune": tune.value if tune else None,
+        "rank": rank,
         "precision": precision.value if precision else None,
         "device": device,
         "threads": threads,

@@ -85,6 +85,7 @@ class Fit:
         )
         self.step_number = 0
         self.best = -1.0
+        self.waited = 0  # epochs since the best one
         self.losses: list[float] = []  # of this epoch
 
     def state(self) -> Checkpoint:
@@ -96,6 +97,7 @@ class Fit:
             "scaler": self.scaler.state_dict(),
             "step": self.step_number,
             "best": self.best,
+            "waited": self.waited,
             "losses": list(self.losses),
             "rows": self.maker.plan.rows,
         }
@@ -119,6 +121,7 @@ class Fit:
                 f"what is saved in {self.folder} does not fit the towers and the labels of the data, "
                 f"which must be those the run began with: {reason}"
             ) from error
+        self.waited = int(state.get("waited", 0))
         rows = state.get("rows", self.maker.plan.rows)
         if rows != self.maker.plan.rows:
             self.reporter.say(
@@ -146,6 +149,8 @@ class Fit:
                 self.end_epoch()
                 save_checkpoint(self.folder, self.state())
             for batch in batches:
+                if self.has_waited():
+                    break
                 loss = self.step(batch)
                 self.step_number += 1
                 self.losses.append(loss)
@@ -161,6 +166,15 @@ class Fit:
                     saved_at = time.monotonic()
                 if stop.signum:
                     raise Interrupted(stop.signum, self.step_number)
+        if self.step_number < self.steps:
+            self.reporter.say(
+                f"stopped at step {self.step_number:,} of {self.steps:,}: no epoch was better on the pictures held out "
+                f"for {self.options.patience}"
+            )
+
+    def has_waited(self) -> bool:
+        """Whether the run is to end before its last step."""
+        return bool(self.options.patience) and self.waited >= self.options.patience
 
     def _at_epoch_end(self) -> bool:
         return self.step_number % self.maker.plan.steps_per_epoch == 0 or self.step_number == self.steps
@@ -188,6 +202,7 @@ class Fit:
         """Validate, report, and keep the weights if none were better."""
         metrics = self.validate()
         value = score(metrics)
+        self.waited = 0 if value >= self.best else self.waited + 1
         line = {
             "epoch": math.ceil(self.step_number / self.maker.plan.steps_per_epoch),
             "step": self.step_number,
@@ -198,6 +213,8 @@ class Fit:
             "score": value,
             **{name: round(share, 6) for name, share in metrics.items()},
         }
+        if self.has_waited():
+            line["stopped_early"] = True
         self.losses = []
         if value >= self.best:
             self.best = value

@@ -24,7 +24,7 @@ from trainer.options import TrainOptions
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
-from trainer.validation import score
+from trainer.validation import by_luck, score
 from trainer.vocabulary import learn_vocabulary
 
 __all__ = ["RunReporter", "Trained", "is_finished", "resume", "train"]
@@ -181,6 +181,8 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         run=run,
         reporter=reporter,
     )
+    for remark in by_luck(data.sets):
+        reporter.say(remark)
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
     reporter.say(
@@ -218,7 +220,10 @@ def is_finished(run: Path) -> bool:
     """Whether `run` holds a run whose last epoch was measured. Raises DataError where its options are damaged."""
     if not (run / "options.json").is_file():
         return False
-    epochs = [line["epoch"] for line in checkpoints.read_metrics(run) if "epoch" in line]
+    lines = checkpoints.read_metrics(run)
+    epochs = [line["epoch"] for line in lines if "epoch" in line]
+    if any(line.get("stopped_early") for line in lines):
+        return True
     return bool(epochs) and max(epochs) >= math.ceil(TrainOptions.load(run).epochs)
 
 

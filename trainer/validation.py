@@ -18,9 +18,10 @@ from clipcli.evaluate.zero_shot import mean_per_class, prototypes, top_k_accurac
 from trainer.sampling import synonyms
 from trainer.towers import Clip
 
-__all__ = ["ValidationSet", "score", "validate"]
+__all__ = ["ValidationSet", "by_luck", "score", "validate"]
 
 Metrics = dict[str, float]
+FEW = 50  # pictures: with fewer, recall@10 is a fifth or more by luck, and one picture is two points of recall@1
 Floats = NDArray[np.float32]
 
 
@@ -96,6 +97,21 @@ def _zero_shot(
     shares = top_k_accuracy(vectors[labelled], classes, wanted, ks=(1, min(5, len(names))))
     found = {f"{each.name}/top{k}": share for k, share in shares.items()}
     return found | {f"{each.name}/mean_per_class": mean_per_class(vectors[labelled], classes, wanted)}
+
+
+def by_luck(sets: Sequence[ValidationSet]) -> list[str]:
+    """What must be said of sets so small that a model which knows nothing looks good on them."""
+    remarks = []
+    for each in sets:
+        told = sum(map(bool, each.captions))
+        if 2 <= told <= FEW:
+            luck = "100 % whatever the model does" if told <= 10 else f"{1000 / told:.0f} % by luck alone"
+            remarks.append(
+                f"{each.name} has {told} pictures with captions: recall@10 among them is {luck}, "
+                f"and one picture more or less moves recall@1 by {100 / told:.0f} points; "
+                "give more by --validation, or hold out more by --set validation_share"
+            )
+    return remarks
 
 
 def score(metrics: Metrics) -> float:

@@ -21,6 +21,7 @@ from trainer.data import Data, DataSummary, prepare_data
 from trainer.device import choose_compute
 from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
+from trainer.run_state import restore
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
@@ -189,7 +190,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         f"{config.name}, {parameters / 1e6:.1f} million parameters{_tuned(model, options)}, on {compute.label}"
     )
     if state is not None:
-        fit.restore(state)
+        restore(fit, state)
     checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
     if state is not None:
         reporter.say(f"going on from step {fit.step_number:,} of {fit.steps:,}, saved in {run}")

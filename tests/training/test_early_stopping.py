@@ -1,4 +1,4 @@
-"""A run that gets no better stops when told to, says so, and is finished; few pictures to check with are remarked on."""
+"""A run that gets no better stops when told to and says so; few pictures to check with are remarked on."""
 
 from __future__ import annotations
 

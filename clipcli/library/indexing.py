@@ -185,18 +185,13 @@ class _Run:
             contents.release(outcome.digest for outcome in batch.outcomes if isinstance(outcome, Decoded))
             self._count(batch)  # in this thread, which Ctrl-C does not reach
 
-        pipeline = Pipeline(
+        Pipeline(
             read=reader.read,
             encode=self._model.encode_images,
             commit=commit,
             workers=workers,
             batch_size=(self._options.batch_size or default) // 2,  # half is written while the other half is computed
-        )
-        try:
-            pipeline.run(jobs, lambda batch: self._tell())  # noqa: ARG005 - counted already
-        finally:
-            if self.report.pending < self._total:  # Ctrl-C may have come in the middle of telling
-                self._tell()
+        ).run(jobs, lambda batch: self._tell())  # noqa: ARG005 - counted already
 
     def _count(self, batch: Batch) -> None:
         skipped: list[Skip] = []

@@ -45,6 +45,7 @@ class Pipeline:
         self._batch_size = batch_size
         self._look_ahead = 2 * batch_size + workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+        self._go = threading.Event()
         self._stop = threading.Event()
         self._writer_is_free = threading.Semaphore(1)
         self._to_write: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
@@ -58,9 +59,10 @@ class Pipeline:
         """
         encoder = threading.Thread(target=self._encode_all, args=(jobs,), name="model")
         writer = threading.Thread(target=self._write_all, name="write")
-        encoder.start()
-        writer.start()
         try:
+            encoder.start()  # Ctrl-C may come in here: neither does anything before both are there
+            writer.start()
+            self._go.set()
             while True:
                 try:
                     event = self._events.get(timeout=_POLL_S)
@@ -73,6 +75,7 @@ class Pipeline:
                 on_commit(event)
         finally:
             self._stop.set()
+            self._go.set()
             self._pool.shutdown(wait=False, cancel_futures=True)
             _join(encoder, _GRACE_S)
             self._to_write.put(None)
@@ -90,6 +93,7 @@ class Pipeline:
                 on_commit(event)
 
     def _encode_all(self, jobs: Iterable[Job]) -> None:
+        self._go.wait()
         try:
             remaining = iter(jobs)
             reading: deque[Future[Outcome]] = deque()
@@ -131,6 +135,7 @@ class Pipeline:
         self._to_write.put(Batch(outcomes=outcomes, vectors=vectors))
 
     def _write_all(self) -> None:
+        self._go.wait()
         while (batch := self._to_write.get()) is not None:
             try:
                 self._commit(batch)

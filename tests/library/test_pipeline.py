@@ -176,3 +176,22 @@ def test_an_interruption_in_the_callers_thread_writes_what_was_computed() -> Non
     assert told == committed  # nothing was written that nobody was told of
     assert len(committed) < 100
     wait_for_threads()
+
+
+def test_an_interruption_while_the_threads_are_started_leaves_nobody_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        if len(started) == 2:
+            time.sleep(0.2)  # a busy machine: the thread runs before its starter does
+            raise KeyboardInterrupt
+
+    committed: list[Batch] = []
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(20, commit=committed.append)
+    assert committed == []
+    assert not any(thread.is_alive() for thread in started)

@@ -5,7 +5,7 @@ RUN/towers.json        the architecture, the preprocessing, and what else the bu
 RUN/tokenizer.json     the vocabulary
 RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
 RUN/best.safetensors   the weights that validated best
-RUN/metrics.jsonl      a line per epoch
+RUN/metrics.jsonl      a line per epoch, and one for every so many steps
 RUN/tensorboard/       the same as TensorBoard events
 RUN/bundle/            the exported model, once the run is through
 """
@@ -29,6 +29,7 @@ from trainer.config import ArchConfig
 from trainer.towers import Clip
 
 __all__ = [
+    "CHECKPOINT",
     "Checkpoint",
     "append_metrics",
     "fill",
@@ -37,6 +38,7 @@ __all__ = [
     "read_checkpoint",
     "read_facts",
     "read_metrics",
+    "read_step_metrics",
     "save_best",
     "save_checkpoint",
     "trim_metrics",
@@ -47,7 +49,7 @@ FACTS = "towers.json"
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
 METRICS = "metrics.jsonl"
-Checkpoint = dict[str, Any]  # model, extra, optimiser, scaler, step, best, losses; rows where known
+Checkpoint = dict[str, Any]  # `trainer.loop.Fit.state` says what is in it
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -165,7 +167,16 @@ def append_metrics(run: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Lines written so far; a last line cut short by a kill is left out."""
+    """Lines of whole epochs written so far; a last line cut short by a kill is left out."""
+    return [line for line in _read_lines(run) if "of_steps" not in line]
+
+
+def read_step_metrics(run: Path) -> list[dict[str, Any]]:
+    """The lines between: means over `of_steps` steps up to and with `step`."""
+    return [line for line in _read_lines(run) if "of_steps" in line]
+
+
+def _read_lines(run: Path) -> list[dict[str, Any]]:
     try:
         lines = (run / METRICS).read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -182,7 +193,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 def trim_metrics(run: Path, step: int) -> None:
     """Leave out what came after `step`: a run that goes on from there writes it again, and not behind half a line."""
     if (run / METRICS).exists():
-        kept = [json.dumps(line) + "\n" for line in read_metrics(run) if line.get("step", 0) <= step]
+        kept = [json.dumps(line) + "\n" for line in _read_lines(run) if line.get("step", 0) <= step]
         write_atomically(run / METRICS, lambda handle: handle.write("".join(kept).encode()))
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from clipcli.errors import UsageError
 from trainer.processes import Processes
 from trainer.sampling import Batch
-from trainer.step import Gradient, Loss, Objective, plain_gradient, require_finite
+from trainer.step import Gradient, Loss, Objective, plain_gradient
 
 __all__ = ["FeatureObjective", "SharedGradient", "choose_gradient", "has_batch_statistics"]
 
@@ -65,7 +65,6 @@ class SharedGradient:
         whole = torch.stack([loss.total.detach(), loss.shown.detach()])
         self.processes.add_up([whole])
         found = Loss(total=whole[0], shown=whole[1])
-        require_finite(found)
         torch.autograd.backward(scale(loss.total))
         if self.chunk_size:
             _second_pass(lambda part: features.images(batch, part), image_parts, own_images)

@@ -6,15 +6,20 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError
-from trainer.checkpoints import Checkpoint, append_metrics, save_best, save_checkpoint
+from trainer.averaging import Average
+from trainer.checkpoints import (
+    CHECKPOINT,
+    read_checkpoint,
+    save_best,
+    save_checkpoint,
+)
 from trainer.config import ResNetConfig
-from trainer.curves import write_curves
 from trainer.device import Compute
 from trainer.encoding import Encoder
 from trainer.gradients import choose_gradient, has_batch_statistics
@@ -23,6 +28,8 @@ from trainer.matching import Matching
 from trainer.optimiser import LearningRate, make_optimiser
 from trainer.options import TrainOptions
 from trainer.processes import Processes
+from trainer.record import Record, Reporter
+from trainer.run_state import restore, state_of
 from trainer.sampling import Batch, BatchMaker
 from trainer.step import NotFinite, Objective, Step
 from trainer.stopping import Interrupted, StopSignals
@@ -32,15 +39,7 @@ from trainer.validation import ValidationSet, score, validate
 
 __all__ = ["Fit", "Interrupted", "Reporter"]
 
-
-class Reporter(Protocol):
-    """How a run tells a person where it stands."""
-
-    def say(self, line: str) -> None: ...
-
-    def step(self, done: int, total: int, loss: float, images_per_s: float) -> None: ...
-
-    def epoch(self, metrics: dict[str, Any]) -> None: ...
+SMALLER = 0.1  # of the learning rate, once the loss was not finite
 
 
 class Fit:
@@ -60,7 +59,7 @@ class Fit:
         processes: Processes | None = None,
     ) -> None:
         self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
-        self.compute, self.folder, self.reporter = compute, run, reporter
+        self.compute, self.folder = compute, run
         if isinstance(model.config.image, ResNetConfig):  # convolutions are fastest with channels innermost
             for parameter in model.image_tower.parameters():
                 if parameter.ndim == 4:
@@ -86,91 +85,123 @@ class Fit:
         self.step_number = 0
         self.best = -1.0
         self.waited = 0  # epochs since the best one
-        self.losses: list[float] = []  # of this epoch
-
-    def state(self) -> Checkpoint:
-        """All that the next step depends on; batches depend on the step's number and the seed alone."""
-        return {
-            "model": self.model.state_dict(),
-            "extra": self.objective.extra.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "step": self.step_number,
-            "best": self.best,
-            "waited": self.waited,
-            "losses": list(self.losses),
-            "rows": self.maker.plan.rows,
-        }
-
-    def restore(self, state: Checkpoint) -> None:
-        """The inverse of `state`.
-
-        Raises:
-            DataError: the state is not of this run, or the data has changed too much since.
-        """
-        try:
-            self.model.load_state_dict(state["model"])
-            self.objective.extra.load_state_dict(_extra(state))
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.scaler.load_state_dict(state["scaler"])
-            self.step_number, self.best, self.losses = int(state["step"]), float(state["best"]), list(state["losses"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            lines = str(error).splitlines()
-            reason = lines[1 if len(lines) > 1 else 0].strip() if lines else type(error).__name__
-            raise DataError(
-                f"what is saved in {self.folder} does not fit the towers and the labels of the data, "
-                f"which must be those the run began with: {reason}"
-            ) from error
-        self.waited = int(state.get("waited", 0))
-        rows = state.get("rows", self.maker.plan.rows)
-        if rows != self.maker.plan.rows:
-            self.reporter.say(
-                f"the data has {self.maker.plan.rows:,} pairs to train on now, and had {rows:,} when this was saved: "
-                "the rest of the run will not be what it would have been"
-            )
+        self.rate_factor = 1.0  # smaller once the run has had to go back
+        self.average = Average(model, options.ema_decay) if options.ema_decay else None
+        self.beginning: dict[str, Any] = {}  # weights to go back to until something is saved
+        self.record = Record(run, reporter, every=options.log_every_steps, lead=self.processes.lead)
 
     def run(self) -> None:
         """Train from the present step to the last.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; the state is saved.
-            DataError: loss or weights are not finite; the last saved state is from before that.
+            DataError: the loss is not finite, and was not with a larger learning rate either.
         """
-        saved_at = started = time.monotonic()
-        begun_at = self.step_number
         train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
         if self.options.chunk_size and has_batch_statistics(self.model):
-            self.reporter.say(
+            self.record.say(
                 "batch norm takes its statistics from each chunk by itself, so that the gradient is not quite that of "
                 "the whole step; freeze_batch_norm=true makes it exact"
             )
-        with StopSignals() as stop, self.maker.stream(self.step_number, self.steps) as batches:
-            if self.losses and self._at_epoch_end():  # stopped after the epoch's last step and before its end
+        if not (self.folder / CHECKPOINT).exists():
+            modules: dict[str, torch.nn.Module] = {"model": self.model, "extra": self.objective.extra}
+            for name, module in modules.items():
+                self.beginning[name] = {key: part.to("cpu", copy=True) for key, part in module.state_dict().items()}
+        with StopSignals() as stop:
+            if self.record.losses and self._at_epoch_end():  # stopped after the epoch's last step and before its end
                 self.end_epoch()
-                save_checkpoint(self.folder, self.state())
-            for batch in batches:
-                if self.has_waited():
-                    break
-                loss = self.step(batch)
-                self.step_number += 1
-                self.losses.append(loss)
-                done = self.step_number - begun_at
-                rate = done * len(batch.pixels) / (time.monotonic() - started)
-                self.reporter.step(self.step_number, self.steps, loss, rate)
-                epoch_ends = self._at_epoch_end()
-                if stop.signum or epoch_ends or time.monotonic() - saved_at > self.options.save_every_s:
-                    self._check_weights()
-                    if epoch_ends and not stop.signum:
-                        self.end_epoch()
-                    save_checkpoint(self.folder, self.state())
-                    saved_at = time.monotonic()
-                if stop.signum:
-                    raise Interrupted(stop.signum, self.step_number)
+                self.save()
+            while self.step_number < self.steps and not self.has_waited():
+                try:
+                    self._steps(stop)
+                except NotFinite as error:
+                    self._go_back(str(error))
         if self.step_number < self.steps:
-            self.reporter.say(
+            self.record.say(
                 f"stopped at step {self.step_number:,} of {self.steps:,}: no epoch was better on the pictures held out "
                 f"for {self.options.patience}"
             )
+
+    def _steps(self, stop: StopSignals) -> None:
+        """Steps until the last one, until the run has waited long enough, or until a signal. Raises NotFinite."""
+        saved_at = time.monotonic()
+        self.record.pace.go_on()
+        with self.maker.stream(self.step_number, self.steps) as batches:
+            for batch in batches:
+                self._step(batch)
+                due = time.monotonic() - saved_at > self.options.save_every_s
+                every = self.options.save_every_steps
+                due = due or bool(every and self.step_number % every == 0)
+                epoch_ends = self._at_epoch_end()
+                if stop.signum or epoch_ends or due:
+                    if not self._weights_are_finite():
+                        raise NotFinite("model")
+                    if epoch_ends and not stop.signum:
+                        self.end_epoch()
+                    self.save()
+                    saved_at = time.monotonic()
+                    self.record.pace.go_on()
+                if stop.signum:
+                    raise Interrupted(stop.signum, self.step_number)
+                if self.has_waited():
+                    return
+
+    def _step(self, batch: Batch) -> None:
+        """One update, and what is told of it. Raises NotFinite."""
+        update = self.update(batch, self.learning_rate(self.step_number))
+        if self.average is not None:
+            self.average.update()
+        self.step_number += 1
+        self.record.step(
+            update,
+            step=self.step_number,
+            steps=self.steps,
+            images=len(batch.positives),
+            logit_scale=self.model.logit_scale.exp().item(),
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Of step `step`, counted from 0."""
+        return self.rate_factor * self.rate(step)
+
+    def save(self) -> None:
+        """What the run goes on from."""
+        save_checkpoint(self.folder, state_of(self))
+        self.beginning = {}
+        self.record.saved()
+
+    def _go_back(self, what: str) -> None:
+        """To the last good state, once, with a smaller rate.
+
+        Raises:
+            DataError: this is the second time.
+        """
+        failed, rate = self.step_number + 1, self.learning_rate(self.step_number)
+        if self.rate_factor < 1:
+            raise DataError(
+                f"the {what} is not finite at step {failed:,}, with {SMALLER:g} of the learning rate ({rate:g}) as "
+                f"before with all of it; look at the data, or give a smaller --lr. "
+                f"{self.folder} has what was saved before that"
+            )
+        if self.beginning:
+            self.model.load_state_dict(self.beginning["model"])
+            self.objective.extra.load_state_dict(self.beginning["extra"])
+            self.optimiser.state.clear()
+            self.step_number = 0
+            self.record.restore({"losses": []})
+            self.average = Average(self.model, self.options.ema_decay) if self.average is not None else None
+        else:
+            state = read_checkpoint(self.folder)
+            assert state is not None  # without one there is a beginning
+            restore(self, state)
+        self.rate_factor = SMALLER
+        self.record.back_to(self.step_number)
+        self.save()  # a kill from here on must not try the larger rate again
+        self.record.say(
+            f"the {what} is not finite at step {failed:,}: back to step {self.step_number:,}, and on with "
+            f"{SMALLER:g} of the learning rate"
+        )
+        train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
 
     def has_waited(self) -> bool:
         """Whether the run is to end before its last step."""
@@ -179,27 +210,21 @@ class Fit:
     def _at_epoch_end(self) -> bool:
         return self.step_number % self.maker.plan.steps_per_epoch == 0 or self.step_number == self.steps
 
-    def _check_weights(self) -> None:
-        """A gradient can be infinite where the loss is not; such weights must never be saved."""
+    def _weights_are_finite(self) -> bool:
+        """The step that was taken may have made them infinite; such weights must never be saved."""
         floats = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in floats):
-            raise self._diverged("weights are", self.step_number)
-
-    def _diverged(self, what: str, step: int) -> DataError:
-        return DataError(
-            f"the {what} not finite at step {step:,}; the learning rate {self.options.lr:g} is too high for this "
-            f"model and data. What was saved before that is in {self.folder}"
-        )
-
-    def step(self, batch: Batch) -> float:
-        """One update. Returns the loss."""
-        try:
-            return self.update(batch, self.rate(self.step_number)).loss
-        except NotFinite:
-            raise self._diverged("loss is", self.step_number + 1) from None
+        return all(bool(torch.isfinite(tensor).all()) for tensor in floats)
 
     def end_epoch(self) -> None:
-        """Validate, report, and keep the weights if none were better."""
+        """Validate, report, and keep the weights if none were better; the averaged ones where there is an average."""
+        if self.average is None:
+            self._end_epoch()
+        else:
+            with self.average.in_place():
+                self._end_epoch()
+        train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
+
+    def _end_epoch(self) -> None:
         metrics = self.validate()
         value = score(metrics)
         self.waited = 0 if value >= self.best else self.waited + 1
@@ -207,22 +232,18 @@ class Fit:
             "epoch": math.ceil(self.step_number / self.maker.plan.steps_per_epoch),
             "step": self.step_number,
             "images": self.step_number * self.maker.plan.batch_size,
-            "loss": sum(self.losses) / max(1, len(self.losses)),
+            "loss": sum(self.record.losses) / max(1, len(self.record.losses)),
             "logit_scale": self.model.clamped_logit_scale().item(),
-            "learning_rate": self.rate(self.step_number - 1),
+            "learning_rate": self.learning_rate(self.step_number - 1),
             "score": value,
             **{name: round(share, 6) for name, share in metrics.items()},
         }
         if self.has_waited():
             line["stopped_early"] = True
-        self.losses = []
         if value >= self.best:
             self.best = value
             save_best(self.folder, merged(self.model))
-        append_metrics(self.folder, line)
-        write_curves(self.folder, line)
-        self.reporter.epoch(line)
-        train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
+        self.record.epoch(line)
 
     def validate(self) -> dict[str, float]:
         """Shares by name, as `trainer.validation.validate`."""
@@ -234,10 +255,3 @@ class Fit:
             to_device=self.encoder.to_device,
             autocast=self.compute.autocast,
         )
-
-
-def _extra(state: Checkpoint) -> dict[str, Any]:
-    """Parameters beside the towers'. Earlier versions had the classifier of labels only, under its own name."""
-    if "extra" not in state and "label_head" in state:
-        return {f"label_head.{name}": tensor for name, tensor in state["label_head"].items()}
-    return dict(state["extra"])

@@ -52,6 +52,7 @@ class TrainOptions:
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
+    ema_decay: float = 0.0  # of an average of the weights, which is measured and kept; 0 keeps the weights themselves
 
     precision: Precision = "auto"
     compile: bool = False
@@ -60,6 +61,8 @@ class TrainOptions:
     seed: int = 0
     cache_mb: int = 0  # decoded pictures kept in memory; 0 is a third of what is free
     save_every_s: float = 300.0  # between checkpoints within an epoch
+    save_every_steps: int = 0  # as well; 0 goes by the time alone
+    log_every_steps: int = 50  # a line of figures between those of epochs; 0 writes none
     validation_share: float = 0.05
     validation_limit: int = 1_000  # pictures held out at most
 
@@ -72,6 +75,8 @@ class TrainOptions:
             "cache_mb",
             "validation_limit",
             "chunk_size",
+            "save_every_steps",
+            "log_every_steps",
             "rank",
             "patience",
         ):
@@ -94,7 +99,11 @@ class TrainOptions:
             "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
             "weight decay must not be negative": not 0 <= self.weight_decay < math.inf,
             "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
-            "the chunk size must not be negative": self.chunk_size < 0,
+            "the chunk size and numbers of steps must not be negative": min(
+                self.chunk_size, self.save_every_steps, self.log_every_steps
+            )
+            < 0,
+            "the decay of the average lies from 0 to below 1": not 0 <= self.ema_decay < 1,
             "warm-up is a share of the steps, from 0 to below 1": not 0 <= self.warmup < 1,
             "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,
             f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),

@@ -66,14 +66,13 @@ class Processes:
             for tensor, part in zip(bucket, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def highest(self, value: int) -> int:
-        """The highest of the values that the processes have."""
+    def highest(self, *values: int) -> list[int]:
+        """In each place the highest of the values that the processes have."""
         if self.world == 1:
-            return value
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        found = torch.tensor([value], device=device)
+            return list(values)
+        found = torch.tensor(values, device="cuda" if dist.get_backend() == "nccl" else "cpu")
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return int(found.item())
+        return [int(value) for value in found.tolist()]
 
     def told_by_lead(self, value: Any) -> Any:
         """What the lead has; plain values, the same in all afterwards."""

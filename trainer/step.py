@@ -49,19 +49,12 @@ class Gradient(Protocol):
 def plain_gradient(objective: Objective, batch: Batch, scale: Callable[[Tensor], Tensor]) -> Loss:
     """All at once."""
     loss = objective.loss(batch)
-    require_finite(loss)
     torch.autograd.backward(scale(loss.total))
     return loss
 
 
 class NotFinite(Exception):
-    """The loss is not finite; nothing was changed."""
-
-
-def require_finite(loss: Loss) -> None:
-    """Raises NotFinite."""
-    if not math.isfinite(loss.total.item()):
-        raise NotFinite
+    """The loss or its gradient is not finite; no parameter was changed. The message says which: "loss", "gradient"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +85,7 @@ class Step:
         """One update.
 
         Raises:
-            NotFinite: the loss is not; no parameter was changed.
+            NotFinite: the loss or its gradient is not; no parameter was changed.
         """
         groups: list[dict[str, Any]] = self.optimiser.param_groups
         for group in groups:
@@ -103,7 +96,13 @@ class Step:
         norm = nn.utils.clip_grad_norm_(
             [parameter for group in groups for parameter in group["params"]], self.max_grad_norm
         )
+        # One look at the device a step: each waits until it has done everything.
+        total, shown, length = torch.stack([loss.total.detach(), loss.shown.detach(), norm.to(loss.total)]).tolist()
+        if not math.isfinite(total):
+            raise NotFinite("loss")
+        if not math.isfinite(length) and not self.scaler.is_enabled():  # the scaler knows what to do about it
+            raise NotFinite("gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.objective.after_update()
-        return Update(loss=loss.shown.item(), gradient_norm=norm.item(), learning_rate=learning_rate)
+        return Update(loss=shown, gradient_norm=length, learning_rate=learning_rate)

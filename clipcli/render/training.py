@@ -27,6 +27,21 @@ class Summary(Protocol):
     def reasons(self) -> list[tuple[str, int, str]]: ...
 
 
+class Progress(Protocol):
+    """What is told of a step: `trainer.pace.Progress`."""
+
+    @property
+    def loss(self) -> float: ...
+    @property
+    def images_per_s(self) -> float: ...
+    @property
+    def logit_scale(self) -> float: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def gradient_norm(self) -> float: ...
+
+
 class TrainingReport:
     """One bar at a time; each `begin` puts away the one before."""
 
@@ -70,14 +85,17 @@ class TrainingReport:
         for note in summary.notes:
             say(f"  note: {note}")
 
-    def step(self, done: int, total: int, loss: float, images_per_s: float) -> None:
+    def step(self, done: int, total: int, now: Progress) -> None:
         """Move the bar to step `done`."""
         if not self._training:
             self._bars.close()
             self._bar = self._bars.enter_context(progress_bar("training", total=total, unit="steps"))
             self._training = True
         if self._bar is not None:
-            self._bar.describe(f"loss {loss:.3f}, {images_per_s:,.0f} pictures/s")
+            self._bar.describe(
+                f"loss {now.loss:.3f}, scale {now.logit_scale:.1f}, rate {now.learning_rate:.1e}, "
+                f"gradient {now.gradient_norm:.2g}, {now.images_per_s:,.0f} pictures/s"
+            )
             self._bar.advance(done - self._done)
         self._done = done
 

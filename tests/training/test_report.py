@@ -11,6 +11,7 @@ import pytest
 from clipcli.render import training
 from clipcli.render.training import TrainingReport
 from trainer.data import DataSummary
+from trainer.pace import Progress
 
 
 class Bars:
@@ -60,17 +61,23 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def after(loss: float) -> Progress:
+    return Progress(
+        loss=loss, images_per_s=1234.0, logit_scale=14.28, learning_rate=5e-5, gradient_norm=1.23, seconds_left=9.0
+    )
+
+
 def test_bars(bars: Bars) -> None:
     with TrainingReport() as report:
         report.begin("reading pictures", 30)(20)
         report.begin("reading dev", 10)(10)
-        report.step(41, 60, 2.5, 1234.0)  # a run that goes on from step 40
-        report.step(42, 60, 2.25, 1234.0)
+        report.step(41, 60, after(2.5))  # a run that goes on from step 40
+        report.step(42, 60, after(2.25))
         assert bars.shown[-1][3]
     assert bars.shown == [
         ["reading pictures", 30, 20, False],
         ["reading dev", 10, 10, False],
-        ["loss 2.250, 1,234 pictures/s", 60, 42, False],
+        ["loss 2.250, scale 14.3, rate 5.0e-05, gradient 1.2, 1,234 pictures/s", 60, 42, False],
     ]
 
 

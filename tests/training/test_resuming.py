@@ -12,7 +12,7 @@ import torch
 
 from clipcli.errors import DataError
 from tests.training.tiny import Told, equal, options, save_picture, state, stop_at, write_classes
-from trainer.checkpoints import read_checkpoint, read_metrics
+from trainer.checkpoints import read_checkpoint, read_metrics, read_step_metrics
 from trainer.run import resume, train
 from trainer.stopping import Interrupted
 
@@ -26,7 +26,7 @@ def test_an_interrupted_run_ends_bit_for_bit_like_a_straight_one(
     classes = write_classes(tmp_path / "classes", 3)
     chosen = options(
         [pairs, classes], arch=arch, weights=(2.0, 1.0), epochs=3.0, batch_size=12, label_loss=0.5, flip=True,
-        crop_min=0.7, validation=(str(pairs),),
+        crop_min=0.7, validation=(str(pairs),), ema_decay=0.9, log_every_steps=3,
     )  # fmt: skip
     straight, halting = tmp_path / "straight", tmp_path / "halting"
     told = Told()
@@ -48,6 +48,9 @@ def test_an_interrupted_run_ends_bit_for_bit_like_a_straight_one(
     assert equal(state(straight), state(halting))
     assert (straight / "best.safetensors").read_bytes() == (halting / "best.safetensors").read_bytes()
     assert read_metrics(straight) == read_metrics(halting)
+    timeless = [[{**line, "images_per_s": 0} for line in read_step_metrics(run)] for run in (straight, halting)]
+    assert timeless[0] == timeless[1]
+    assert [line["of_steps"] for line in timeless[0]] == [3, 3, 3, 3]
 
 
 def test_a_run_stopped_at_its_very_end_still_gets_its_figures(tmp_path: Path, pairs: Path) -> None:
@@ -108,6 +111,18 @@ def test_saves_between_the_ends_of_epochs(tmp_path: Path, pairs: Path) -> None:
 
     train(options(pairs, save_every_s=0.0, epochs=1.0), run, Told(look))
     assert saved == [0, 1, 2]
+
+
+def test_saves_on_steps(tmp_path: Path, pairs: Path) -> None:
+    saved: list[int] = []
+    run = tmp_path / "run"
+
+    def look(step: int) -> None:
+        found = read_checkpoint(run)
+        saved.append(0 if found is None else found["step"])
+
+    train(options(pairs, save_every_steps=2), run, Told(look))  # epochs end at 3 and 6
+    assert saved == [0, 0, 2, 3, 4, 4]
 
 
 def test_data_that_changed_since(tmp_path: Path, pairs: Path) -> None:

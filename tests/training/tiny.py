@@ -17,6 +17,7 @@ from trainer.checkpoints import read_checkpoint
 from trainer.config import ArchConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.data import DataSummary
 from trainer.options import TrainOptions
+from trainer.pace import Progress
 
 SIDE = 32
 PREPROCESS = Preprocess(image_size=SIDE, mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
@@ -90,6 +91,7 @@ class Told:
     def __init__(self, at_step: Callable[[int], None] | None = None) -> None:
         self.lines: list[str] = []
         self.losses: dict[int, float] = {}
+        self.progress: dict[int, Progress] = {}
         self.epochs: list[dict[str, Any]] = []
         self.summaries: list[DataSummary] = []
         self.bars: dict[str, list[int]] = {}  # label: [total, done]
@@ -109,10 +111,12 @@ class Told:
     def say(self, line: str) -> None:
         self.lines.append(line)
 
-    def step(self, done: int, total: int, loss: float, images_per_s: float) -> None:
+    def step(self, done: int, total: int, now: Progress) -> None:
         assert 1 <= done <= total
-        assert images_per_s > 0
-        self.losses[done] = loss
+        assert now.images_per_s > 0
+        assert (now.seconds_left > 0) == (done < total)
+        self.losses[done] = now.loss
+        self.progress[done] = now
         if self.at_step:
             self.at_step(done)
 

@@ -1,0 +1,104 @@
+"""The figures of a run while it goes: told to the person, written to `metrics.jsonl`, drawn by TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from trainer.checkpoints import append_metrics, trim_metrics
+from trainer.curves import write_curves
+from trainer.pace import Pace, Progress
+from trainer.step import Update
+
+__all__ = ["Record", "Reporter"]
+
+
+class Reporter(Protocol):
+    """How a run tells a person where it stands."""
+
+    def say(self, line: str) -> None: ...
+
+    def step(self, done: int, total: int, now: Progress) -> None: ...
+
+    def epoch(self, metrics: dict[str, Any]) -> None: ...
+
+
+class Record:
+    """Sums up steps. Only the `lead` of several processes writes and tells."""
+
+    def __init__(self, run: Path, reporter: Reporter, *, every: int, lead: bool = True) -> None:
+        self.folder, self.reporter, self.every, self.lead = run, reporter, every, lead
+        self.losses: list[float] = []  # of this epoch
+        self.recent: list[Update] = []  # since the last line of steps
+        self.unseen: list[dict[str, Any]] = []  # lines that TensorBoard has not got yet
+        self.pace = Pace()
+
+    def say(self, line: str) -> None:
+        if self.lead:
+            self.reporter.say(line)
+
+    def step(self, update: Update, *, step: int, steps: int, images: int, logit_scale: float) -> None:
+        """Step `step` of `steps` with so many pictures is done."""
+        self.losses.append(update.loss)
+        self.recent.append(update)
+        self.pace.step(images)
+        now = Progress(
+            loss=update.loss,
+            images_per_s=self.pace.images_per_s,
+            logit_scale=logit_scale,
+            learning_rate=update.learning_rate,
+            gradient_norm=update.gradient_norm,
+            seconds_left=self.pace.seconds_left(steps - step),
+        )
+        if self.every and step % self.every == 0:
+            self._write_steps(now, step, images)
+        if self.lead:
+            self.reporter.step(step, steps, now)
+
+    def _write_steps(self, now: Progress, step: int, images: int) -> None:
+        """A line for the steps since the last one: means, and where things stand."""
+        line = {
+            "step": step,
+            "of_steps": len(self.recent),
+            "images": step * images,
+            "loss": sum(update.loss for update in self.recent) / len(self.recent),
+            "gradient_norm": sum(update.gradient_norm for update in self.recent) / len(self.recent),
+            "learning_rate": now.learning_rate,
+            "logit_scale": now.logit_scale,
+            "images_per_s": round(now.images_per_s, 1),
+        }
+        self.recent = []
+        self._write(line)
+
+    def epoch(self, line: dict[str, Any]) -> None:
+        """An epoch is done and measured."""
+        self.losses = []
+        self._write(line)
+        if self.lead:
+            self.reporter.epoch(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.lead:
+            self.unseen.append(line)
+            append_metrics(self.folder, line)
+
+    def saved(self) -> None:
+        """What is recorded so far belongs to a state that is on disk."""
+        write_curves(self.folder, self.unseen)
+        self.unseen = []
+
+    def back_to(self, step: int) -> None:
+        """What came after `step` did not happen."""
+        self.unseen = []
+        if self.lead:
+            trim_metrics(self.folder, step)
+
+    def state(self) -> dict[str, Any]:
+        return {"losses": list(self.losses), "recent": [asdict(update) for update in self.recent]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`; earlier versions had no lines of steps. Raises KeyError, TypeError."""
+        self.losses = list(state["losses"])
+        self.recent = [Update(**values) for values in state.get("recent", ())]

@@ -182,13 +182,13 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         run=run,
         reporter=reporter,
     )
-    for remark in by_luck(data.sets):
-        reporter.say(remark)
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
     reporter.say(
         f"{config.name}, {parameters / 1e6:.1f} million parameters{_tuned(model, options)}, on {compute.label}"
     )
+    for remark in by_luck(data.sets):
+        reporter.say(remark)
     if state is not None:
         restore(fit, state)
     checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)

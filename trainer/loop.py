@@ -23,6 +23,7 @@ from trainer.config import ResNetConfig
 from trainer.device import Compute
 from trainer.encoding import Encoder
 from trainer.gradients import choose_gradient, has_batch_statistics
+from trainer.half_precision import prepare_memory
 from trainer.lora import merged
 from trainer.matching import Matching
 from trainer.optimiser import LearningRate, make_optimiser
@@ -64,6 +65,7 @@ class Fit:
             for parameter in model.image_tower.parameters():
                 if parameter.ndim == 4:
                     parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        prepare_memory(model, options, compute)
         torch.manual_seed(options.seed)
         self.encoder = Encoder(self.model, preprocess, compute, compile=options.compile)
         self.objective: Objective = Matching(self.encoder, labels=len(maker.labels), label_loss=options.label_loss)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from trainer.half_precision import HalfAdamW
 from trainer.options import TrainOptions
 from trainer.tuning import layer_scales
 
@@ -15,7 +16,7 @@ __all__ = ["LearningRate", "make_optimiser"]
 GAINS = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)  # the public classes of batch norm share only this parent
 
 
-def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.AdamW:
+def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.Optimizer:
     """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5); a group for each rate."""
     sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
     for module in modules:
@@ -31,7 +32,12 @@ def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.opt
         for (scale, is_plain), parameters in sorted_out.items()
     ]
     # Table 18 of the paper: beta1 0.9, epsilon 1e-6 for Vision Transformers.
-    return torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, options.beta2), eps=1e-6, fused=True)
+    betas, eps = (0.9, options.beta2), 1e-6
+    if options.half_moments or options.half_text:
+        return HalfAdamW(
+            groups, lr=options.lr, betas=betas, eps=eps, half_moments=options.half_moments, seed=options.seed
+        )
+    return torch.optim.AdamW(groups, lr=options.lr, betas=betas, eps=eps, fused=True)
 
 
 class LearningRate:

@@ -49,9 +49,14 @@ class TrainOptions:
     tune: Tune = "full"  # which parameters change: `trainer/tuning.py`
     rank: int = 16  # of the changes, with `lora`
     layer_decay: float = 1.0  # factor to the learning rate for each layer further from the end
+    anchor: float = 0.0  # how far fine-tuned weights go back towards the start: `trainer/anchor.py`
+    keep: tuple[str, ...] = ()  # files that show what is left of what the start model knew
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
+    recompute: bool = False  # gradient checkpointing of the transformers: less memory, a third more work
+    half_moments: bool = False  # Adam's in 16 bits, as the paper
+    half_text: bool = False  # matrices of the text tower in 16 bits, as the paper
     ema_decay: float = 0.0  # of an average of the weights, which is measured and kept; 0 keeps the weights themselves
 
     precision: Precision = "auto"
@@ -82,7 +87,7 @@ class TrainOptions:
         ):
             if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
                 raise UsageError(f"{name} is a whole number, not {value!r}")
-        for name in ("compile", "flip", "freeze_batch_norm"):
+        for name in ("recompute", "half_moments", "half_text", "compile", "flip", "freeze_batch_norm"):
             if not isinstance(value := getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {value!r}")
         for name in ("image_column", "text_column", "arch"):
@@ -112,6 +117,9 @@ class TrainOptions:
             "--tune chooses what fine-tuning changes; from scratch everything is trained": self.tune != "full"
             and self.start is None,
             "the rank of low-rank changes is at least 1": self.rank < 1,
+            "--anchor lies between 0, the fine-tuned weights, and 1, those of the start": not 0 <= self.anchor <= 1,
+            "--anchor and --keep go with fine-tuning; what is trained from scratch has no start": self.start is None
+            and bool(self.anchor or self.keep),
             "the learning rate's decay by layers must lie between 0 and 1": not 0 < self.layer_decay <= 1,
             "patience is a number of epochs, 0 for all of them": self.patience < 0,
             "the weight of the label loss must not be negative": not 0 <= self.label_loss < math.inf,

@@ -49,6 +49,7 @@ class TextTransformer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # (B, L, C)
+        x = x.to(self.ln_final.weight.dtype)  # matrices may be kept in half precision, what flows between them is not
         x = self.ln_final(self.transformer(x))
         if self.siglip:
             projected: Tensor = x[:, -1] @ self.text_projection + self.projection_bias  # (B, D)

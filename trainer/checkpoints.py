@@ -5,6 +5,9 @@ RUN/towers.json        the architecture, the preprocessing, and what else the bu
 RUN/tokenizer.json     the vocabulary
 RUN/checkpoint.pt      weights, optimiser and step of the last save: what `--resume` goes on from
 RUN/best.safetensors   the weights that validated best
+RUN/start.safetensors  the weights of the model that is fine-tuned
+RUN/final.safetensors  what is exported, where that lies between the start and the best
+RUN/anchor.json        figures on the way from one to the other
 RUN/metrics.jsonl      a line per epoch, and one for every so many steps
 RUN/tensorboard/       the same as TensorBoard events
 RUN/bundle/            the exported model, once the run is through
@@ -15,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
@@ -32,6 +36,7 @@ __all__ = [
     "CHECKPOINT",
     "Checkpoint",
     "append_metrics",
+    "copy_file",
     "fill",
     "load_run",
     "load_weights",
@@ -39,8 +44,10 @@ __all__ = [
     "read_facts",
     "read_metrics",
     "read_step_metrics",
+    "read_walk",
     "save_best",
     "save_checkpoint",
+    "save_weights",
     "trim_metrics",
     "write_atomically",
 ]
@@ -48,6 +55,9 @@ __all__ = [
 FACTS = "towers.json"
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.safetensors"
+START = "start.safetensors"
+FINAL = "final.safetensors"
+WALK = "anchor.json"
 METRICS = "metrics.jsonl"
 Checkpoint = dict[str, Any]  # `trainer.loop.Fit.state` says what is in it
 
@@ -73,6 +83,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A copy that is whole or is not there. Raises NoSpaceError."""
+    with source.open("rb") as reading:
+        write_atomically(target, lambda handle: shutil.copyfileobj(reading, handle))
 
 
 class _Sink:
@@ -131,8 +147,13 @@ def read_checkpoint(run: Path) -> Checkpoint | None:
 
 def save_best(run: Path, weights: Mapping[str, Tensor]) -> None:
     """Replace the best weights. Raises NoSpaceError."""
+    save_weights(run / BEST, weights)
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raises NoSpaceError."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_atomically(run / BEST, lambda handle: handle.write(safetensors.torch.save(plain)))
+    write_atomically(path, lambda handle: handle.write(safetensors.torch.save(plain)))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -190,6 +211,19 @@ def _read_lines(run: Path) -> list[dict[str, Any]]:
     return [line for line in found if isinstance(line, dict)]
 
 
+def read_walk(run: Path) -> dict[str, Any]:
+    """The figures between start and end of a fine-tuned run; empty before its end. Raises DataError."""
+    try:
+        walk = json.loads((run / WALK).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run / WALK} is damaged: {error}") from error
+    if not isinstance(walk, dict) or not {"chosen", "rows"} <= walk.keys():
+        raise DataError(f"{run / WALK} has no figures in it")
+    return walk
+
+
 def trim_metrics(run: Path, step: int) -> None:
     """Leave out what came after `step`: a run that goes on from there writes it again, and not behind half a line."""
     if (run / METRICS).exists():
@@ -221,8 +255,9 @@ def load_run(run: Path) -> tuple[Clip, dict[str, Any]]:
     """
     facts = read_facts(run)
     model = Clip(ArchConfig.from_dict(facts["towers"]))
-    if (run / BEST).exists():
-        fill(model, load_weights(run / BEST), run / BEST)
+    path = next((run / name for name in (FINAL, BEST) if (run / name).exists()), None)
+    if path is not None:
+        fill(model, load_weights(path), path)
     else:
         state = read_checkpoint(run)
         if state is None:

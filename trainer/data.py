@@ -18,7 +18,7 @@ from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
 from trainer.validation import ValidationSet
 
-__all__ = ["Data", "DataSummary", "prepare_data"]
+__all__ = ["Data", "DataSummary", "prepare_data", "read_sets"]
 
 LEAST_PAIRS = 8  # fewer cannot be split into something to learn from and something to check with
 LEAST_PICTURES = 4
@@ -107,6 +107,25 @@ def prepare_data(
     summarise(summary)
     _judge(summary, rows, sources, sets, options)
     return Data(rows=rows, groups=[source for source in sources if source], store=store, sets=sets, summary=summary)
+
+
+def read_sets(
+    names: Sequence[str],
+    options: TrainOptions,
+    preprocess: Preprocess,
+    *,
+    begin: Callable[[str, int], Callable[[int], None]],
+) -> list[ValidationSet]:
+    """Sources of their own to measure on, beside those of the run. Raises NotFoundError, DataError."""
+    rows: list[Row] = []
+    summary = DataSummary()
+    read = _read(names, options, rows, summary)
+    store = PictureStore(rows, preprocess, crop_min=1.0, budget=0)
+    sets = [_validation_set(name, numbers, store, summary, begin) for name, numbers in read]
+    for each in sets:
+        if not len(each.pixels):
+            raise DataError(f"{each.name}: no usable pairs to measure on")
+    return sets
 
 
 def _read(

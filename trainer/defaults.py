@@ -41,6 +41,7 @@ RECIPE_FIELDS = frozenset(TrainOptions.__dataclass_fields__) - {
     "name",
     "data",
     "validation",
+    "keep",
     "start",
     "device",
     "threads",

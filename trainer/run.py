@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from trainer.architectures import architecture
 from trainer.config import ArchConfig
 from trainer.data import Data, DataSummary, prepare_data
 from trainer.device import choose_compute
+from trainer.finishing import Examples, Teller, finish
 from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
 from trainer.run_state import restore
@@ -35,10 +35,8 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class RunReporter(Reporter, Protocol):
+class RunReporter(Reporter, Teller, Protocol):
     """A reporter that also shows what comes before the first step."""
-
-    def begin(self, label: str, total: int) -> Callable[[int], None]: ...
 
     def summary(self, summary: DataSummary) -> None: ...
 
@@ -50,6 +48,7 @@ class Trained:
     run: Path
     bundle: Path
     metrics: dict[str, Any]
+    examples: Examples | None = None  # of what the model finds among the held-out pictures, and found before
 
 
 def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
@@ -75,6 +74,8 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
         words = (started.bundle / TOKENIZER_FILE).read_bytes()
     facts = {"towers": config.to_dict(), "preprocess": dataclasses.asdict(started.preprocess), **started.facts}
     run.mkdir(parents=True, exist_ok=True)
+    if started.bundle is not None:
+        checkpoints.copy_file(started.bundle / WEIGHTS_FILE, run / checkpoints.START)
     _write(run / TOKENIZER_FILE, words)
     _write(run / "towers.json", json.dumps(facts, indent=2).encode())
     _write(run / "options.json", options.to_json().encode())  # last: a folder with it can be resumed
@@ -149,7 +150,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     state = checkpoints.read_checkpoint(run)
     if options.start is not None and state is None:
-        weights = Path(options.start) / WEIGHTS_FILE
+        weights = run / checkpoints.START
         checkpoints.fill(model, checkpoints.load_weights(weights), weights)
     choose_parameters(model, options)
     tokenizer = Tokenizer.load(
@@ -199,6 +200,16 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
         reporter.epoch({"epoch": 0, "step": 0, **before})
     fit.run()
+    examples = finish(
+        run,
+        options,
+        config,
+        data,
+        preprocess=preprocess,
+        compute=compute,
+        tokenise=tokenizer,
+        reporter=reporter,
+    )
     metrics = best_metrics(run)
     began_with = next((line for line in checkpoints.read_metrics(run) if line.get("epoch") == 0), None)
     if began_with is not None and score(began_with) > metrics.get("score", 0.0):
@@ -206,7 +217,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
             "no epoch was as good on the pictures held out as the model it began with; "
             "more pairs, or a smaller --lr, may help"
         )
-    return Trained(run=run, bundle=run / "bundle", metrics=metrics)
+    return Trained(run=run, bundle=run / "bundle", metrics=metrics, examples=examples)
 
 
 def _tuned(model: Clip, options: TrainOptions) -> str:
@@ -229,9 +240,15 @@ def is_finished(run: Path) -> bool:
 
 
 def best_metrics(run: Path) -> dict[str, Any]:
-    """The line of the epoch whose weights were kept; the later of equals, as the loop keeps them."""
+    """The line of the epoch whose weights were kept; the later of equals, as the loop keeps them.
+
+    Where they went back towards the start, the figures are those of what came of it.
+    """
     lines = [line for line in checkpoints.read_metrics(run) if "score" in line]
-    return max(reversed(lines), key=lambda line: float(line["score"])) if lines else {}
+    best = dict(max(reversed(lines), key=lambda line: float(line["score"]))) if lines else {}
+    walked = checkpoints.read_walk(run)
+    row = next((row for row in walked.get("rows", []) if row["anchor"] == walked["chosen"] and row["anchor"]), None)
+    return best if row is None else {**best, **row["metrics"], "score": row["score"], "anchor": row["anchor"]}
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -16,7 +16,14 @@ from trainer.options import TrainOptions
 __all__ = ["SETTABLE", "kind_of", "read_settings"]
 
 # These say what a run is made from, and have an argument or an option of their own that checks more than a value.
-ELSEWHERE = {"data": "DATA", "name": "--name", "validation": "--validation", "start": "--from", "arch": "--arch"}
+ELSEWHERE = {
+    "data": "DATA",
+    "name": "--name",
+    "validation": "--validation",
+    "keep": "--keep",
+    "start": "--from",
+    "arch": "--arch",
+}
 SETTABLE = frozenset(TrainOptions.__dataclass_fields__) - set(ELSEWHERE)
 YES_NO = {"true": True, "false": False}
 

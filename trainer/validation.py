@@ -18,7 +18,7 @@ from clipcli.evaluate.zero_shot import mean_per_class, prototypes, top_k_accurac
 from trainer.sampling import synonyms
 from trainer.towers import Clip
 
-__all__ = ["ValidationSet", "by_luck", "score", "validate"]
+__all__ = ["Metrics", "ValidationSet", "by_luck", "encode_texts", "score", "validate"]
 
 Metrics = dict[str, float]
 FEW = 50  # pictures: with fewer, recall@10 is a fifth or more by luck, and one picture is two points of recall@1
@@ -49,15 +49,8 @@ def validate(
     was_training = model.training
     model.eval()
 
-    def encode_texts(texts: Sequence[str]) -> Floats:
-        parts = []
-        for start in range(0, len(texts), batch_size):
-            tokens = torch.from_numpy(tokenise(texts[start : start + batch_size]))
-            longest = tokens.shape[1]
-            if model.config.text.causal:  # then nothing behind the last end token reaches it
-                longest = int((tokens == tokens.max()).long().argmax(dim=1).max()) + 1
-            parts.append(model.encode_text(tokens[:, :longest].to(model.logit_scale.device)).float().cpu().numpy())
-        return np.concatenate(parts)
+    def encode(texts: Sequence[str]) -> Floats:
+        return encode_texts(model, texts, tokenise, batch_size=batch_size)
 
     metrics: Metrics = {}
     with torch.inference_mode(), autocast():
@@ -67,10 +60,24 @@ def validate(
                 for start in range(0, len(each.pixels), batch_size)
             ]
             vectors = np.concatenate(parts)  # (N, D)
-            metrics.update(_retrieval(each, vectors, encode_texts))
-            metrics.update(_zero_shot(each, vectors, encode_texts, templates))
+            metrics.update(_retrieval(each, vectors, encode))
+            metrics.update(_zero_shot(each, vectors, encode, templates))
     model.train(was_training)
     return metrics
+
+
+def encode_texts(
+    model: Clip, texts: Sequence[str], tokenise: Callable[[Sequence[str]], NDArray[np.int64]], *, batch_size: int = 256
+) -> Floats:
+    """(T, D), of length 1, in the mode and the number format that the caller has set."""
+    parts = []
+    for start in range(0, len(texts), batch_size):
+        tokens = torch.from_numpy(tokenise(texts[start : start + batch_size]))
+        longest = tokens.shape[1]
+        if model.config.text.causal:  # then nothing behind the last end token reaches it
+            longest = int((tokens == tokens.max()).long().argmax(dim=1).max()) + 1
+        parts.append(model.encode_text(tokens[:, :longest].to(model.logit_scale.device)).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _retrieval(each: ValidationSet, vectors: Floats, encode: Callable[[Sequence[str]], Floats]) -> Metrics:

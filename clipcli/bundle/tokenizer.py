@@ -105,6 +105,11 @@ class Tokenizer:
             begin = found.end()
         return [*ids, *self._backend.encode(text[begin:], add_special_tokens=False).ids, self.end_id]
 
+    def entries(self) -> list[str]:
+        """What the vocabulary holds, spelt its own way, in the order of the numbers."""
+        numbers = self._backend.get_vocab(with_added_tokens=False)
+        return sorted(numbers, key=lambda entry: numbers[entry])
+
     def lengths(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, L) -> (B,): tokens up to and with the first end marker, where the text tower takes its feature."""
         return np.asarray(np.argmax(tokens == self.end_id, axis=1) + 1, dtype=np.int64)

@@ -123,6 +123,14 @@ def train(
     rank: Annotated[
         int | None, _option("--rank", metavar="N", help="Of the changes of --tune lora. Default: 16.")
     ] = None,
+    anchor: Annotated[
+        float | None,
+        _option("--anchor", metavar="A", help="How far to go back towards the start model, 0 to 1. Default: measured."),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        _option("--keep", metavar="DATA", help="Pairs or classes that show what of the start model is forgotten."),
+    ] = None,
     precision: Annotated[
         TrainPrecision | None,
         _option(
@@ -173,6 +181,8 @@ def train(
         "arch": arch,
         "tune": tune.value if tune else None,
         "rank": rank,
+        "anchor": anchor,
+        "keep": tuple(str(Path(path).resolve()) for path in keep or ()) or None,
         "precision": precision.value if precision else None,
         "device": device,
         "threads": threads,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from clipcli.render.notes import counted, say
 from clipcli.render.progress import Bar, progress_bar
 
+WALK_WIDTH = 18  # of a column
 WAYS = (("text_to_image", "text→image"), ("image_to_text", "image→text"))
 
 
@@ -113,6 +114,31 @@ class TrainingReport:
             if "top1" in found:
                 told.append(f"top-1 {100 * found['top1']:.1f} %")
             say(f"  {name}: {'; '.join(told)}")
+
+    def walked(self, rows: Sequence[Mapping[str, Any]], chosen: float) -> None:
+        """The way from the fine-tuned weights back to the start, a line each; the one that is kept is marked."""
+        self._bars.close()
+        kept = list(dict.fromkeys(name for row in rows for name in row["kept"]))
+        words = any(row["as_before"] is not None for row in rows)
+        heads = ["anchor", "held out", *(_short(name) for name in kept), *(["as before"] if words else [])]
+        say(
+            "anchor: 0 is the fine-tuned model, 1 the one it began with"
+            + (", as before: nearest words" if words else "")
+        )
+        say("  " + "".join(f"{head:>{WALK_WIDTH}}" for head in heads).rstrip())
+        for row in rows:
+            cells = [f"{row['anchor']:g}", _share(row["score"]), *(_share(row["kept"].get(name)) for name in kept)]
+            cells += [_share(row["as_before"])] if words else []
+            mark = "  <- kept" if row["anchor"] == chosen else ""
+            say("  " + "".join(f"{cell:>{WALK_WIDTH}}" for cell in cells) + mark)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= WALK_WIDTH - 3 else f"{name[: WALK_WIDTH - 4]}…"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def _recalls(found: Mapping[str, float], way: str, shown: str) -> str:

@@ -72,7 +72,7 @@ def test_untidy_data_is_summed_up(trained: Path) -> None:
     ]
     assert re.fullmatch(r"vocabulary: \d+ entries learnt from the texts", said[6])
     assert re.fullmatch(r"tiny-resnet, 0\.\d million parameters, on cpu, fp32", said[7])
-    assert said[8].startswith("validation has 2 pictures with captions: recall@10 among them is 100 % whatever the model")
+    assert said[8].startswith("validation has 2 pictures with captions: recall@10 among them is 100 % whatever")
     assert re.fullmatch(r"epoch 2, loss \d\.\d{3}", said[11])
     assert re.fullmatch(r"  validation: R@1/5/10 text→image [\d./]+ %, image→text [\d./]+ %", said[12])
     assert said[-1] == "installed as seed-model: clip embed -m seed-model FOLDER"

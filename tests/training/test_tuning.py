@@ -158,6 +158,7 @@ def test_a_run_changes_what_it_is_told_to_and_goes_on_where_it_stopped(
 
     before, after = load_weights(start / "weights.safetensors"), load_weights(straight / "best.safetensors")
     assert before.keys() == after.keys()
+    assert (straight / "start.safetensors").read_bytes() == (start / "weights.safetensors").read_bytes()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     image, text = ({name for name in changed if name.startswith(tower)} for tower in ("image_tower", "text_tower"))
     assert bool(image) == (tune != "text")

@@ -94,6 +94,7 @@ class Told:
         self.progress: dict[int, Progress] = {}
         self.epochs: list[dict[str, Any]] = []
         self.summaries: list[DataSummary] = []
+        self.walk: list[dict[str, Any]] = []
         self.bars: dict[str, list[int]] = {}  # label: [total, done]
         self.at_step = at_step
 
@@ -107,6 +108,10 @@ class Told:
 
     def summary(self, summary: DataSummary) -> None:
         self.summaries.append(summary)
+
+    def walked(self, rows: Sequence[dict[str, Any]], chosen: float) -> None:
+        self.walk = list(rows)
+        assert chosen in [row["anchor"] for row in rows]
 
     def say(self, line: str) -> None:
         self.lines.append(line)

@@ -67,8 +67,8 @@ def duplicates(
     """Find pictures that are there more than once, in groups, the one to keep first.
 
     Exact copies are files with the same content. To be kept is the picture with most pixels; of those the largest file,
-    then the earliest date, the shortest path, the first by name. A near copy is near to the one that is kept, not only
-    to another copy. --format paths and -0 give the copies without the ones to keep.
+    then the earliest date, the oldest file, the shortest path, the first by name. A near copy is near to the one that
+    is kept, not only to another copy. --format paths and -0 give the copies without the ones to keep.
 
     Before a file is deleted, it and the one to keep are read once more; a file that has changed stays.
 

@@ -1,7 +1,7 @@
 """Pictures that are in the library more than once: exact copies by their digest, near ones by their embeddings.
 
 Which one of a group is kept: the one with most pixels; of those the largest file; then the one with the earliest date;
-then the one with the shortest path below its root; then the first by root, path and id.
+then the oldest file; then the one with the shortest path below its root; then the first by root, path and id.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Copy", "Group", "decide", "find_duplicates", "undecide"]
 
 _KEPT_FIRST = (
     "images.width * images.height DESC, images.size DESC, images.taken_at IS NULL, images.taken_at, "
-    "length(images.path), images.root_id, images.path, images.id"
+    "images.mtime_ns, length(images.path), images.root_id, images.path, images.id"
 )
 _IDS_AT_ONCE = 500
 

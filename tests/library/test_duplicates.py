@@ -140,6 +140,8 @@ def test_which_one_is_kept(library: Library) -> None:
         return group.kept.image_id
 
     assert kept() == 1  # the shortest path
+    pictures(library, mtime_ns={1: 5, 2: 4, 3: 5, 4: 5, 5: 5, 6: 5})
+    assert kept() == 2  # the oldest file, however long its path
     pictures(library, taken_at={5: "2001", 4: "2000"})
     assert kept() == 4  # the earliest date; none is later than any
     pictures(library, size={3: 2})

@@ -148,8 +148,8 @@ def _hold_out(store: PictureStore, sources: Sequence[Sequence[int]], options: Tr
     """Rows of a few pictures, all rows of equal files together, chosen by the picture and the seed alone.
 
     A picture is held out or not whatever it is called and whatever else there is, so that a model trained on more
-    pairs was never shown what an earlier one was measured on. Where that leaves fewer than two or more than the
-    limit, the next ones, or the first, in the same order are taken: at most half of all.
+    pairs was never shown what an earlier one was measured on. Where that leaves fewer than the least or more than
+    the limit, the next ones, or the first, in the same order are taken: at most half of all.
     """
     if sum(map(len, sources)) < LEAST_PAIRS:
         return []  # too few to go on with; `_judge` says so
@@ -160,7 +160,8 @@ def _hold_out(store: PictureStore, sources: Sequence[Sequence[int]], options: Tr
             by_picture.setdefault(key.hexdigest(), []).append(number)
     order = sorted(by_picture)
     drawn = bisect.bisect(order, f"{int(options.validation_share * 16**16):016x}")
-    wanted = min(options.validation_limit, max(2, drawn), len(order) // 2)
+    least = max(2, min(options.validation_least, len(order) // 5))
+    wanted = min(options.validation_limit, max(least, drawn), len(order) // 2)
     return [number for key in order[:wanted] for number in by_picture[key]]
 
 

@@ -5,6 +5,8 @@ A recipe is a TOML file of `TrainOptions` fields. The order is: these defaults, 
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +16,24 @@ from typing import Any
 from clipcli.errors import NotFoundError, UsageError
 from trainer.options import TrainOptions
 
-__all__ = ["FINE_TUNING", "PRETRAINING", "RECIPE_FIELDS", "compose", "read_recipe"]
+__all__ = ["BY_PAIRS", "FINE_TUNING", "PRETRAINING", "RECIPE_FIELDS", "compose", "read_recipe", "settle"]
 
 # A tower that is good already must not be thrown far from where it is: a small rate, whole pictures, fixed statistics.
 FINE_TUNING: dict[str, Any] = {
-    "epochs": 10,
-    "batch_size": 128,
-    "lr": 5e-5,  # measured: docs/experiments.md
     "weight_decay": 0.1,
     "warmup": 0.1,
     "crop_min": 0.8,
     "freeze_batch_norm": True,
+    "validation_least": 50,
 }
+# Of fine-tuning, by the number of pairs to train on, up to the first of each: measured (docs/experiments.md). What is
+# further from the model needs a larger rate, which `RATE` has for what `--tune` changes.
+BY_PAIRS: tuple[tuple[float, dict[str, Any]], ...] = (
+    (1_000, {"epochs": 20.0, "batch_size": 64, "lr": 5e-5, "anchor": 0.3}),
+    (10_000, {"epochs": 10.0, "batch_size": 128, "lr": 1e-4, "anchor": 0.3}),
+    (math.inf, {"epochs": 5.0, "batch_size": 256, "lr": 1e-4, "anchor": 0.3}),
+)
+RATE = {"full": 1.0, "lora": 5.0, "head": 5.0, "image": 1.0, "text": 1.0}
 # 32 epochs as the paper; its crop, a random square of the resized picture, is made stronger, as pictures are few.
 PRETRAINING: dict[str, Any] = {
     "epochs": 32,
@@ -42,6 +50,7 @@ RECIPE_FIELDS = frozenset(TrainOptions.__dataclass_fields__) - {
     "data",
     "validation",
     "keep",
+    "by_pairs",
     "start",
     "device",
     "threads",
@@ -84,6 +93,14 @@ def compose(
     given = {name: value for name, value in chosen.items() if value is not None} | dict(settings)
     if start is not None:
         merged = {**FINE_TUNING, **{k: v for k, v in recipe.items() if k != "arch"}, **given, "start": str(start)}
+        merged["by_pairs"] = tuple(name for name in BY_PAIRS[0][1] if name not in merged)
     else:
         merged = {"arch": DEFAULT_ARCHITECTURE, **PRETRAINING, **recipe, **given}
     return TrainOptions.from_mapping(merged)
+
+
+def settle(options: TrainOptions, pairs: int) -> TrainOptions:
+    """`options` for so many pairs to train on: what was left open (`by_pairs`) gets its value."""
+    values = dict(next(values for most, values in BY_PAIRS if pairs < most))
+    values["lr"] *= RATE[options.tune]
+    return dataclasses.replace(options, by_pairs=(), **{name: values[name] for name in options.by_pairs})

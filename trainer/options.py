@@ -51,12 +51,14 @@ class TrainOptions:
     layer_decay: float = 1.0  # factor to the learning rate for each layer further from the end
     anchor: float = 0.0  # how far fine-tuned weights go back towards the start: `trainer/anchor.py`
     keep: tuple[str, ...] = ()  # files that show what is left of what the start model knew
+    by_pairs: tuple[str, ...] = ()  # options that the number of pairs will decide; none once a run has begun
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
     recompute: bool = False  # gradient checkpointing of the transformers: less memory, a third more work
     half_moments: bool = False  # Adam's in 16 bits, as the paper
     half_text: bool = False  # matrices of the text tower in 16 bits, as the paper
+    shard_optimiser: bool = False  # Adam's moments dealt out to the processes that torchrun starts
     ema_decay: float = 0.0  # of an average of the weights, which is measured and kept; 0 keeps the weights themselves
 
     precision: Precision = "auto"
@@ -69,6 +71,7 @@ class TrainOptions:
     save_every_steps: int = 0  # as well; 0 goes by the time alone
     log_every_steps: int = 50  # a line of figures between those of epochs; 0 writes none
     validation_share: float = 0.05
+    validation_least: int = 2  # pictures held out where there are as many, up to a fifth of all
     validation_limit: int = 1_000  # pictures held out at most
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class TrainOptions:
             "seed",
             "cache_mb",
             "validation_limit",
+            "validation_least",
             "chunk_size",
             "save_every_steps",
             "log_every_steps",
@@ -87,7 +91,15 @@ class TrainOptions:
         ):
             if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
                 raise UsageError(f"{name} is a whole number, not {value!r}")
-        for name in ("recompute", "half_moments", "half_text", "compile", "flip", "freeze_batch_norm"):
+        for name in (
+            "recompute",
+            "half_moments",
+            "half_text",
+            "shard_optimiser",
+            "compile",
+            "flip",
+            "freeze_batch_norm",
+        ):
             if not isinstance(value := getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {value!r}")
         for name in ("image_column", "text_column", "arch"):
@@ -126,7 +138,7 @@ class TrainOptions:
             "the least crop is a share of the shorter side, above 0 and at most 1": not 0 < self.crop_min <= 1,
             "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,
             "the validation share must lie between 0 and 0.5": not 0 < self.validation_share <= 0.5,
-            "at least two validation pictures are needed": self.validation_limit < 2,
+            "at least two validation pictures are needed": min(self.validation_limit, self.validation_least) < 2,
             "threads, cache and the time between checkpoints must not be negative": not all(
                 value >= 0 for value in (self.threads, self.cache_mb, self.save_every_s)
             ),

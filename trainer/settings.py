@@ -21,6 +21,7 @@ ELSEWHERE = {
     "name": "--name",
     "validation": "--validation",
     "keep": "--keep",
+    "by_pairs": "nothing: it is what a run has still to decide",
     "start": "--from",
     "arch": "--arch",
 }

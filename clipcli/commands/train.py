@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipcli.commands.training_run import check_free, run_training
+from clipcli.commands.training_run import check_free, fall_silent, run_training
 from clipcli.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def train(
       clip train pairs.csv --scratch --arch ViT-S/16 --name mine
       clip train --resume runs/mine
     """
+    fall_silent()
     _require_train()
     chosen = {
         "validation": tuple(str(Path(path).resolve()) for path in validation or ()) or None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,21 @@ from typing import TYPE_CHECKING
 from clipcli.errors import ClipError, UsageError, pip_line
 
 if TYPE_CHECKING:
+    from trainer.finishing import Examples
     from trainer.options import TrainOptions
 
-__all__ = ["check_free", "run_training"]
+__all__ = ["check_free", "fall_silent", "run_training"]
+
+
+def follows() -> bool:
+    """Whether `torchrun` started this process beside the one that speaks and writes."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def fall_silent() -> None:
+    """What all processes would say, one says; with CLIP_DEBUG all do."""
+    if follows() and os.environ.get("CLIP_DEBUG", "0") in ("", "0"):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def check_free(name: str, replace: bool, otherwise: str) -> None:
@@ -39,7 +52,9 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool) -> None
     with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)
-        _leave_curves(run, name)
+        if follows():
+            return
+        _leave_pictures(run, name, trained.examples)
         from clipcli.commands.export import show_exported
         from clipcli.render.progress import progress_bar
         from export.exporting import export_source
@@ -50,8 +65,8 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool) -> None
     say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
 
 
-def _leave_curves(run: Path, name: str) -> None:
-    """A picture of the run in its folder; that it could not be drawn is no reason to lose the model."""
+def _leave_pictures(run: Path, name: str, examples: Examples | None) -> None:
+    """Pictures of the run in its folder; that they could not be drawn is no reason to lose the model."""
     from importlib.util import find_spec
 
     from clipcli.render.notes import say
@@ -61,14 +76,21 @@ def _leave_curves(run: Path, name: str) -> None:
         say(f"no picture of the curves: that needs the extra 'plot' ({pip_line('plot')})")
         return
     from clipcli.render.curves import write_curves
+    from clipcli.render.retrieval_figure import write_retrievals
 
-    try:
-        drawn = write_curves(run, read_metrics(run), title=f"Training of {name}")
-    except ClipError as error:
-        say(f"no picture of the curves: {error}")
-        return
-    if drawn:
-        say(f"curves: {drawn[0]}")
+    def draw(what: str, drawing: Callable[[], list[Path]]) -> None:
+        try:
+            drawn = drawing()
+        except ClipError as error:
+            say(f"no picture of {what}: {error}")
+            return
+        if drawn:
+            say(f"{what.removeprefix('the ')}: {drawn[0]}")
+
+    draw("the curves", lambda: write_curves(run, read_metrics(run), title=f"Training of {name}"))
+    if examples is not None:
+        title = f"{name}: what is found among the held-out pictures"
+        draw("examples", lambda: write_retrievals(run, examples.examples, examples.pixels, title=title))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from clipcli.errors import DataError, NotFoundError, UsageError
 from tests.training.tiny import options
 from trainer import defaults
-from trainer.defaults import FINE_TUNING, PRETRAINING, compose, read_recipe
+from trainer.defaults import BY_PAIRS, FINE_TUNING, PRETRAINING, compose, read_recipe, settle
 from trainer.options import TrainOptions
 
 CHOSEN: dict[str, Any] = {"data": ("/pairs.csv",), "name": "mine"}
@@ -94,7 +94,23 @@ def test_defaults_recipe_and_command_line_in_this_order() -> None:
     tuned = compose(start=Path("/model"), recipe={"lr": 0.1, "arch": "RN50"}, chosen=CHOSEN)
     assert (tuned.start, tuned.arch, tuned.lr) == ("/model", None, 0.1)
     assert tuned.freeze_batch_norm is FINE_TUNING["freeze_batch_norm"] is True
-    assert tuned.lr != FINE_TUNING["lr"] < PRETRAINING["lr"]
+    assert tuned.by_pairs == ("epochs", "batch_size", "anchor")  # and not the rate, which was given
+    assert compose(start=None, recipe={}, chosen=CHOSEN).by_pairs == ()
+
+
+def test_the_number_of_pairs_decides_what_was_left_open() -> None:
+    assert [settle(_tuned(), pairs).epochs for pairs in (8, 999, 1000, 9999, 10_000, 10**9)] == [
+        BY_PAIRS[place][1]["epochs"] for place in (0, 0, 1, 1, 2, 2)
+    ]
+    few = settle(_tuned(lr=0.25, batch_size=7), 100)
+    assert (few.lr, few.batch_size) == (0.25, 7)
+    assert (few.epochs, few.anchor, few.by_pairs) == (BY_PAIRS[0][1]["epochs"], BY_PAIRS[0][1]["anchor"], ())
+    assert settle(_tuned(tune="lora"), 100).lr > settle(_tuned(), 100).lr
+    assert all(values["lr"] < PRETRAINING["lr"] for _, values in BY_PAIRS)
+
+
+def _tuned(**chosen: Any) -> TrainOptions:
+    return compose(start=Path("/model"), recipe={}, chosen={**CHOSEN, **chosen})
 
 
 def test_the_recipe_of_the_shipped_model_can_be_read() -> None:
@@ -110,7 +126,7 @@ def test_the_recipe_of_the_shipped_model_can_be_read() -> None:
         ("lr = ", "cannot be read"),
         ("data = ['x']", "'data' is nothing a recipe sets"),
         ("threads = 3", "'threads' is nothing a recipe sets"),
-        ("colour = 'red'", "'colour' is nothing a recipe sets; it may set arch, "),
+        ("colour = 'red'", "'colour' is nothing a recipe sets; it may set anchor, arch, "),
         (b"\xff", "cannot be read"),
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from clipcli.errors import DeviceError
 from trainer.options import TrainOptions
 
-__all__ = ["Compute", "choose_compute"]
+__all__ = ["Compute", "choose_compute", "wants_cuda"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +62,11 @@ def choose_compute(options: TrainOptions) -> Compute:
     if options.precision != "auto":
         return Compute(device=device, dtype=formats[options.precision])
     return Compute(device=device, dtype=torch.bfloat16 if _has_bf16(device) else torch.float32)
+
+
+def wants_cuda(options: TrainOptions) -> bool:
+    """Whether `choose_compute` would take a GPU, if it can be used at all."""
+    return options.device != "cpu" and torch.cuda.is_available()
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -74,7 +74,16 @@ class SharedGradient:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
             self.processes.add_up(parameter.grad for parameter in self.parameters if parameter.grad is not None)
+            self._share_statistics()
         return found
+
+    def _share_statistics(self) -> None:
+        """Running statistics become the mean of what the processes saw, so that all of them have the same."""
+        if has_batch_statistics(self.model):
+            buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+            self.processes.add_up(buffers)
+            for buffer in buffers:
+                buffer.div_(self.processes.world)
 
     def _chunks(self, start: int, stop: int) -> list[slice]:
         """At least one, though it may be empty."""

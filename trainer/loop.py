@@ -26,7 +26,7 @@ from trainer.gradients import choose_gradient, has_batch_statistics
 from trainer.half_precision import prepare_memory
 from trainer.lora import merged
 from trainer.matching import Matching
-from trainer.optimiser import LearningRate, make_optimiser
+from trainer.optimiser import LearningRate, forget, make_optimiser
 from trainer.options import TrainOptions
 from trainer.processes import Processes
 from trainer.record import Record, Reporter
@@ -40,6 +40,7 @@ from trainer.validation import ValidationSet, score, validate
 
 __all__ = ["Fit", "Interrupted", "Reporter"]
 
+ECHO_S = 10.0  # within which torchrun passes a signal on
 SMALLER = 0.1  # of the learning rate, once the loss was not finite
 
 
@@ -71,9 +72,10 @@ class Fit:
         self.objective: Objective = Matching(self.encoder, labels=len(maker.labels), label_loss=options.label_loss)
         self.steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
         self.rate = LearningRate(peak=options.lr, steps=self.steps, warmup=options.warmup)
-        self.optimiser = make_optimiser([model, self.objective.extra], options)
-        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
         self.processes = processes or Processes()
+        maker.own = self.processes.own
+        self.optimiser = make_optimiser([model, self.objective.extra], options, self.processes)
+        self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)
         gradient = choose_gradient(
             model,
             self.objective,
@@ -100,16 +102,17 @@ class Fit:
             DataError: the loss is not finite, and was not with a larger learning rate either.
         """
         train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
-        if self.options.chunk_size and has_batch_statistics(self.model):
+        several = self.processes.world > 1
+        if (self.options.chunk_size or several) and has_batch_statistics(self.model):
             self.record.say(
-                "batch norm takes its statistics from each chunk by itself, so that the gradient is not quite that of "
-                "the whole step; freeze_batch_norm=true makes it exact"
+                "batch norm takes its statistics from each part of a step by itself, so that the gradient is not quite "
+                "that of the whole step; freeze_batch_norm=true makes it exact"
             )
         if not (self.folder / CHECKPOINT).exists():
             modules: dict[str, torch.nn.Module] = {"model": self.model, "extra": self.objective.extra}
             for name, module in modules.items():
                 self.beginning[name] = {key: part.to("cpu", copy=True) for key, part in module.state_dict().items()}
-        with StopSignals() as stop:
+        with StopSignals(echo_s=ECHO_S if several else 0.0) as stop:
             if self.record.losses and self._at_epoch_end():  # stopped after the epoch's last step and before its end
                 self.end_epoch()
                 self.save()
@@ -131,20 +134,20 @@ class Fit:
         with self.maker.stream(self.step_number, self.steps) as batches:
             for batch in batches:
                 self._step(batch)
-                due = time.monotonic() - saved_at > self.options.save_every_s
+                late = time.monotonic() - saved_at > self.options.save_every_s
+                signum, due = self.processes.highest(stop.signum, int(late))
                 every = self.options.save_every_steps
-                due = due or bool(every and self.step_number % every == 0)
                 epoch_ends = self._at_epoch_end()
-                if stop.signum or epoch_ends or due:
+                if signum or epoch_ends or due or (every and self.step_number % every == 0):
                     if not self._weights_are_finite():
                         raise NotFinite("model")
-                    if epoch_ends and not stop.signum:
+                    if epoch_ends and not signum:
                         self.end_epoch()
                     self.save()
                     saved_at = time.monotonic()
                     self.record.pace.go_on()
-                if stop.signum:
-                    raise Interrupted(stop.signum, self.step_number)
+                if signum:
+                    raise Interrupted(signum, self.step_number)
                 if self.has_waited():
                     return
 
@@ -168,9 +171,11 @@ class Fit:
 
     def save(self) -> None:
         """What the run goes on from."""
-        save_checkpoint(self.folder, state_of(self))
+        state = state_of(self)
+        if self.processes.lead:
+            save_checkpoint(self.folder, state)
+            self.record.saved()
         self.beginning = {}
-        self.record.saved()
 
     def _go_back(self, what: str) -> None:
         """To the last good state, once, with a smaller rate.
@@ -188,7 +193,7 @@ class Fit:
         if self.beginning:
             self.model.load_state_dict(self.beginning["model"])
             self.objective.extra.load_state_dict(self.beginning["extra"])
-            self.optimiser.state.clear()
+            forget(self.optimiser)
             self.step_number = 0
             self.record.restore({"losses": []})
             self.average = Average(self.model, self.options.ema_decay) if self.average is not None else None
@@ -227,7 +232,7 @@ class Fit:
         train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
 
     def _end_epoch(self) -> None:
-        metrics = self.validate()
+        metrics = self.processes.told_by_lead(self.validate() if self.processes.lead else {})
         value = score(metrics)
         self.waited = 0 if value >= self.best else self.waited + 1
         line = {
@@ -244,7 +249,8 @@ class Fit:
             line["stopped_early"] = True
         if value >= self.best:
             self.best = value
-            save_best(self.folder, merged(self.model))
+            if self.processes.lead:
+                save_best(self.folder, merged(self.model))
         self.record.epoch(line)
 
     def validate(self) -> dict[str, float]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
+import warnings
+from typing import Any
 
 import torch
 from torch import nn
 
 from trainer.half_precision import HalfAdamW
 from trainer.options import TrainOptions
+from trainer.processes import Processes
 from trainer.tuning import layer_scales
 
-__all__ = ["LearningRate", "make_optimiser"]
+__all__ = ["LearningRate", "forget", "make_optimiser", "state_of_optimiser"]
 
 GAINS = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)  # the public classes of batch norm share only this parent
 
 
-def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.optim.Optimizer:
-    """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5); a group for each rate."""
+def make_optimiser(
+    modules: list[nn.Module], options: TrainOptions, processes: Processes | None = None
+) -> torch.optim.Optimizer:
+    """Decoupled weight decay "on all weights that are not gains or biases" (section 2.5); a group for each rate.
+
+    With `shard_optimiser` each of several processes keeps the moments of its share of the weights, updates these, and
+    sends them to the others (ZeRO stage 1, Rajbhandari et al. 2020).
+    """
     sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, False): [], (1.0, True): []}
     for module in modules:
         scales = layer_scales([name for name, _ in module.named_parameters()], options.layer_decay)
@@ -32,12 +41,41 @@ def make_optimiser(modules: list[nn.Module], options: TrainOptions) -> torch.opt
         for (scale, is_plain), parameters in sorted_out.items()
     ]
     # Table 18 of the paper: beta1 0.9, epsilon 1e-6 for Vision Transformers.
-    betas, eps = (0.9, options.beta2), 1e-6
+    chosen: dict[str, Any] = {"lr": options.lr, "betas": (0.9, options.beta2), "eps": 1e-6}
+    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
     if options.half_moments or options.half_text:
-        return HalfAdamW(
-            groups, lr=options.lr, betas=betas, eps=eps, half_moments=options.half_moments, seed=options.seed
-        )
-    return torch.optim.AdamW(groups, lr=options.lr, betas=betas, eps=eps, fused=True)
+        kind = HalfAdamW
+        chosen |= {"half_moments": options.half_moments, "seed": options.seed}
+    else:
+        chosen["fused"] = True
+    if options.shard_optimiser and processes is not None and processes.world > 1:
+        made: torch.optim.Optimizer = _sharded()([group for group in groups if group["params"]], kind, **chosen)
+        return made
+    make: Any = kind
+    made = make(groups, **chosen)
+    return made
+
+
+def _sharded() -> Any:
+    """Imported where it is used: its neighbours warn of what they use themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+    return ZeroRedundancyOptimizer
+
+
+def state_of_optimiser(optimiser: Any, processes: Processes) -> dict[str, Any]:
+    """As `state_dict`, whole in the lead, also where each process has a share of it."""
+    if hasattr(optimiser, "consolidate_state_dict"):
+        optimiser.consolidate_state_dict(to=0)
+        if not processes.lead:
+            return {}
+    return dict(optimiser.state_dict())
+
+
+def forget(optimiser: Any) -> None:
+    """As if no step had been taken."""
+    getattr(optimiser, "optim", optimiser).state.clear()
 
 
 class LearningRate:

@@ -19,6 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from clipcli import errors
+from clipcli.errors import ClipError
+
 __all__ = ["Processes", "share_of", "together"]
 
 PATIENCE = timedelta(hours=6)  # the others wait while the first one measures and saves
@@ -74,6 +77,28 @@ class Processes:
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return [int(value) for value in found.tolist()]
 
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """What fails within in one of the processes fails in all of them.
+
+        Raises:
+            ClipError: as raised within, here or elsewhere.
+        """
+        mine: ClipError | None = None
+        try:
+            yield
+        except ClipError as error:
+            mine = error
+        if self.world > 1:
+            found: list[tuple[str, str] | None] = [None] * self.world
+            dist.all_gather_object(found, None if mine is None else (type(mine).__name__, str(mine)))
+            failed = [(rank, told) for rank, told in enumerate(found) if told is not None]
+            if failed and mine is None:
+                rank, (kind, text) = failed[0]
+                raise getattr(errors, kind, ClipError)(f"process {rank}: {text}")
+        if mine is not None:
+            raise mine
+
     def told_by_lead(self, value: Any) -> Any:
         """What the lead has; plain values, the same in all afterwards."""
         if self.world == 1:
@@ -117,7 +142,11 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def together(*, cuda: bool = False) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started, as its environment variables say; alone where there are none."""
+    """Join the processes that `torchrun` started, as its environment variables say; alone where there are none.
+
+    Raises:
+        ClipError: another process is gone.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield Processes()
         return
@@ -126,5 +155,11 @@ def together(*, cuda: bool = False) -> Iterator[Processes]:
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Processes(rank=dist.get_rank(), world=dist.get_world_size())
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise ClipError(
+                f"another of the {dist.get_world_size()} processes is gone; the run can be resumed from what was saved"
+            ) from error
+        raise
     finally:
         dist.destroy_process_group()

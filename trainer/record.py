@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from trainer.curves import write_curves
 from trainer.pace import Pace, Progress
 from trainer.step import Update
 
-__all__ = ["Record", "Reporter"]
+__all__ = ["Record", "Reporter", "Silent"]
 
 
 class Reporter(Protocol):
@@ -23,6 +23,23 @@ class Reporter(Protocol):
     def step(self, done: int, total: int, now: Progress) -> None: ...
 
     def epoch(self, metrics: dict[str, Any]) -> None: ...
+
+
+class Silent:
+    """The reporter of a process that is not the one to speak."""
+
+    def begin(self, *_: object) -> Callable[[int], None]:
+        return self.summary
+
+    def summary(self, *_: object) -> None: ...
+
+    def say(self, *_: object) -> None: ...
+
+    def step(self, *_: object) -> None: ...
+
+    def epoch(self, *_: object) -> None: ...
+
+    def walked(self, *_: object) -> None: ...
 
 
 class Record:

@@ -17,10 +17,13 @@ from trainer import checkpoints
 from trainer.architectures import architecture
 from trainer.config import ArchConfig
 from trainer.data import Data, DataSummary, prepare_data
-from trainer.device import choose_compute
+from trainer.defaults import settle
+from trainer.device import choose_compute, wants_cuda
 from trainer.finishing import Examples, Teller, finish
 from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
+from trainer.processes import Processes, together
+from trainer.record import Silent
 from trainer.run_state import restore
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
@@ -59,11 +62,29 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
         NotFoundError, DataError, DeviceError, ModelError: as the parts raise them.
         Interrupted: a signal came; the run can be resumed.
     """
+    with together(cuda=wants_cuda(options)) as processes:
+        if not processes.lead:
+            with processes.agreed():  # until the first one has written the folder
+                pass
+            return _resume(run, Silent(), processes)
+        with processes.agreed():
+            options, data = _begin(options, run, reporter)
+        with processes.agreed():  # until the others have read the data
+            pass
+        return _go(options, run, data, reporter, processes)
+
+
+def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[TrainOptions, Data]:
+    """The options with nothing left open, the data, and a folder that can be resumed."""
     _check_free(run)
     choose_compute(options)  # a device that cannot be used is better heard of now than after the pictures
     started = _start(options)
     data = prepare_data(options, started.preprocess, begin=reporter.begin, summarise=reporter.summary)
     config = started.config
+    if options.by_pairs:
+        options, named = settle(options, data.summary.training), options.by_pairs
+        values = ", ".join(f"{name} {getattr(options, name):g}" for name in named)
+        reporter.say(f"for {data.summary.training:,} pairs: {values}")
     if started.bundle is None:
         vocabulary = learn_vocabulary(data.texts(options.templates), max_size=options.max_vocabulary)
         words = vocabulary.to_str().encode()
@@ -79,7 +100,7 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
     _write(run / TOKENIZER_FILE, words)
     _write(run / "towers.json", json.dumps(facts, indent=2).encode())
     _write(run / "options.json", options.to_json().encode())  # last: a folder with it can be resumed
-    return _go(options, run, data, reporter)
+    return options, data
 
 
 def _check_free(run: Path) -> None:
@@ -103,12 +124,18 @@ def resume(run: Path, reporter: RunReporter) -> Trained:
         DataError: the folder is no run, or its data has become unfit.
         Interrupted: as `train`.
     """
-    options = TrainOptions.load(run)
-    choose_compute(options)
-    facts = checkpoints.read_facts(run)
-    preprocess = preprocess_from_dict(facts["preprocess"])
-    data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary)
-    return _go(options, run, data, reporter)
+    with together(cuda=wants_cuda(TrainOptions.load(run))) as processes:
+        return _resume(run, reporter if processes.lead else Silent(), processes)
+
+
+def _resume(run: Path, reporter: RunReporter, processes: Processes) -> Trained:
+    with processes.agreed():
+        options = TrainOptions.load(run)
+        choose_compute(options)
+        facts = checkpoints.read_facts(run)
+        preprocess = preprocess_from_dict(facts["preprocess"])
+        data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary)
+    return _go(options, run, data, reporter, processes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,7 +166,7 @@ def _start(options: TrainOptions) -> _Start:
     return _Start(config=ArchConfig.from_dict(spec.towers), preprocess=spec.preprocess, bundle=bundle, facts=facts)
 
 
-def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> Trained:
+def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, processes: Processes) -> Trained:
     facts = checkpoints.read_facts(run)
     config = ArchConfig.from_dict(facts["towers"])
     compute = choose_compute(options)
@@ -182,24 +209,29 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter) -> 
         compute=compute,
         run=run,
         reporter=reporter,
+        processes=processes,
     )
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
     reporter.say(
         f"{config.name}, {parameters / 1e6:.1f} million parameters{_tuned(model, options)}, on {compute.label}"
+        + (f", {processes.world} processes" if processes.world > 1 else "")
     )
     for remark in by_luck(data.sets):
         reporter.say(remark)
     if state is not None:
         restore(fit, state)
-    checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
+    if processes.lead:
+        checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
     if state is not None:
         reporter.say(f"going on from step {fit.step_number:,} of {fit.steps:,}, saved in {run}")
-    elif options.start is not None:
+    elif options.start is not None and processes.lead:
         before = fit.validate()
         checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
         reporter.epoch({"epoch": 0, "step": 0, **before})
     fit.run()
+    if not processes.lead:
+        return Trained(run=run, bundle=run / "bundle", metrics={})
     examples = finish(
         run,
         options,

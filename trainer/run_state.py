@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipcli.errors import DataError
 from trainer.checkpoints import Checkpoint
+from trainer.optimiser import state_of_optimiser
 
 if TYPE_CHECKING:
     from trainer.loop import Fit
@@ -18,7 +19,7 @@ def state_of(fit: Fit) -> Checkpoint:
     return {
         "model": fit.model.state_dict(),
         "extra": fit.objective.extra.state_dict(),
-        "optimiser": fit.optimiser.state_dict(),
+        "optimiser": state_of_optimiser(fit.optimiser, fit.processes),
         "scaler": fit.scaler.state_dict(),
         "step": fit.step_number,
         "best": fit.best,

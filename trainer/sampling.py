@@ -25,7 +25,7 @@ __all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
 class Batch:
     """Everything one step needs, as arrays."""
 
-    pixels: NDArray[np.uint8]  # (B, S, S, 3)
+    pixels: NDArray[np.uint8]  # (B, S, S, 3); of several processes each has its share of the B alone
     tokens: NDArray[np.int64]  # (T, L)
     lengths: NDArray[np.int64]  # (T,) tokens up to and with the end marker
     positives: NDArray[np.bool_]  # (B, T)
@@ -95,6 +95,7 @@ class BatchMaker:
         self.labels = sorted(label for label in seen if label is not None)
         self.label_number = {label: number for number, label in enumerate(self.labels)}
         self.picture = _same_pictures(rows)
+        self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
 
     def stream(self, start: int, stop: int, *, ahead: int = 3) -> Batches:
         """Batches of the steps from `start` to `stop`, made by a thread in the background."""
@@ -105,9 +106,11 @@ class BatchMaker:
         random = np.random.default_rng((self.seed, 2, step))
         numbers = self.plan(step)
         size = self.store.preprocess.image_size
-        pixels = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
-        for place, number in enumerate(numbers):
-            self.store.crop(int(number), self._crop(random), pixels[place])
+        crops = [self._crop(random) for _ in numbers]
+        own = range(len(numbers))[self.own(len(numbers))]
+        pixels = np.empty((len(own), size, size, 3), dtype=np.uint8)
+        for place, number in enumerate(own):
+            self.store.crop(int(numbers[number]), crops[number], pixels[place])
         texts, positives, ignored = self._texts(numbers, random)
         tokens = self.tokenise(texts)
         labels = [self.label_number.get(self.rows[number].label or "", -1) for number in numbers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,10 +20,14 @@ class Interrupted(Exception):
 
 
 class StopSignals:
-    """Within, the first SIGINT or SIGTERM only asks; a second one acts as it would have outside."""
+    """Within, the first SIGINT or SIGTERM only asks; a second one acts as it would have outside.
 
-    def __init__(self) -> None:
-        self.signum = 0
+    A second one within `echo_s` seconds is taken for the first: `torchrun` passes on what a terminal sends to all of
+    its processes anyway.
+    """
+
+    def __init__(self, *, echo_s: float = 0.0) -> None:
+        self.signum, self.asked_at, self.echo_s = 0, 0.0, echo_s
         self.previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -37,8 +42,13 @@ class StopSignals:
         self._give_back()
 
     def _ask(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature is signal's
-        self.signum = signum
-        self._give_back()
+        if not self.signum:
+            self.signum, self.asked_at = signum, time.monotonic()
+            if not self.echo_s:
+                self._give_back()
+        elif time.monotonic() - self.asked_at > self.echo_s:
+            self._give_back()
+            signal.raise_signal(signum)
 
     def _give_back(self) -> None:
         for signum, handler in self.previous.items():

@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from clipcli.library.absence import is_absent, is_gone
 from clipcli.library.faults import Fault
 from clipcli.library.models import StoredModel, stored_models
-from clipcli.library.planning import is_absent, is_gone
-from clipcli.library.roots import read_roots
+from clipcli.library.mounts import absent_places
+from clipcli.library.roots import contains, read_roots
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.structure import integrity_faults, orphan_faults, schema_faults
@@ -35,7 +36,7 @@ def check_library(library: Library, *, deep: bool, on_progress: OnChecked) -> li
     """Every fault there is. With `deep` the pictures' files are read and hashed as well.
 
     Where the file's structure is damaged nothing else is looked at, since what it says cannot be trusted. A root that
-    is not there at the moment, a disk that is not mounted, is no fault.
+    is not there at the moment, a disk that is not mounted, is no fault; `absent_places` has them.
     """
     with library.read() as connection:
         on_progress("structure", 0, 1)
@@ -147,6 +148,7 @@ def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Ite
     """
     roots = {root.id: root.path for root in read_roots(library)}
     there = {number for number, path in roots.items() if not is_absent(path)}
+    away = [path for path, _ in absent_places(library)]
     with library.read() as connection:
         (total,) = connection.execute("SELECT count(*) FROM images").fetchone()
     last, done = 0, 0
@@ -162,6 +164,8 @@ def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Ite
             if root_id not in there:
                 continue
             path = absolute(roots[root_id], from_stored(stored))
+            if any(contains(place, path) for place in away):
+                continue
             if is_gone(path):
                 yield Fault(kind="missing-file", detail="no such file", image_id=image_id, path=path)
             elif deep and not stale:

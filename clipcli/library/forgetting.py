@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from clipcli.errors import NotFoundError
 from clipcli.library.known_files import place_condition
+from clipcli.library.mounts import forget_mounts
 from clipcli.library.roots import Root, contains, read_roots, relative_to
 from clipcli.library.store import Library
 
@@ -48,7 +49,8 @@ def forget(library: Library, named: Sequence[bytes]) -> list[Forgotten]:
     meant = what_would_be_forgotten(library, named)
     with library.write() as connection:
         for one in meant:
-            if not one.folder:
+            if not one.folder and one.root.id is not None:
+                forget_mounts(connection, one.root.id)
                 connection.execute("DELETE FROM roots WHERE id = ?", (one.root.id,))
                 continue
             where, values = place_condition("path", one.folder, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from clipcli.library.decoders import Decoders
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused, Skip
 from clipcli.library.models import keep_own_model, register_model, stored_models
+from clipcli.library.mounts import keep_mounts
 from clipcli.library.pipeline import Pipeline
 from clipcli.library.planning import Plan, make_plan
 from clipcli.library.reading import Contents, Reader
@@ -145,6 +146,8 @@ class _Run:
             self._root_ids = {
                 root.path: add_root(library, connection, root.path) if root.id is None else root.id for root in roots
             }
+            for path, mounts in plan.mounts.items():
+                keep_mounts(library, self._root_ids[path], mounts)
         self._writer = BatchWriter(library, model_id=self._model_id, root_ids=self._root_ids, vanished=plan.vanished)
         self._writer.save_unlisted(plan.unlisted)
 

@@ -6,16 +6,19 @@ import os
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
+from clipcli.library.absence import is_absent, is_gone
 from clipcli.library.jobs import Job, Skip
 from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips
+from clipcli.library.mounts import Mounts, is_below, remembered_mounts
 from clipcli.library.report import IndexOptions
 from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.photos.devices import is_mount
 from clipcli.photos.ignoring import Ignoring
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
 
-__all__ = ["Plan", "UnlistedFolder", "is_absent", "is_gone", "make_plan"]
+__all__ = ["Plan", "UnlistedFolder", "make_plan"]
 
 _TELL_EVERY = 500  # files between two calls of `on_found`
 
@@ -35,7 +38,7 @@ class Plan:
 
     `others` looked like no picture and are not counted as considered. `vanished` are the image ids whose file is gone,
     with its digest. `absent` are folders that are not there, or empty where pictures are known: perhaps a disk that is
-    not mounted.
+    not mounted. `mounts` are, by root, the places in it where disks are or were mounted.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -47,6 +50,7 @@ class Plan:
     outdated_skips: list[int] = field(default_factory=list)
     absent: list[bytes] = field(default_factory=list)
     scanned_roots: list[bytes] = field(default_factory=list)
+    mounts: dict[bytes, Mounts] = field(default_factory=dict)
 
     @property
     def considered(self) -> int:
@@ -104,9 +108,11 @@ class _Planner:
             return
         prefix = folder + b"/" if folder else b""
         self._unreadable.clear()
+        mounts, below = self._mounts(root), set[bytes]()
+        on_disks = {key for key in images if any(is_below(from_stored(key), place) for place in mounts.remembered)}
         ignoring = Ignoring(top, above=prefix, exclude=self._options.exclude, include=self._options.include)
         doubles: list[tuple[bytes, FoundFile]] = []
-        for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True):
+        for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below):
             path = prefix + entry.path if entry.path else folder
             if isinstance(entry, FoundFile) and entry.beside is not None:
                 doubles.append((path, entry))
@@ -121,6 +127,10 @@ class _Planner:
             if prefix + found.beside in self._unreadable:
                 key = to_stored(path)
                 self._file(root, path, found, images.pop(key, None), skips.pop(key, None))
+        mounts.found |= {prefix + place for place in below}
+        met = [from_stored(key) for key in on_disks if key not in images]
+        away = mounts.away(folder, met=lambda place: any(is_below(path, place) for path in met))
+        self._keep_away(root, away, images, skips)
         # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
         gone = [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
         if self._library is not None and gone:
@@ -132,6 +142,32 @@ class _Planner:
         ]
         if not (folder or self._options.exclude or self._options.include):
             self.plan.scanned_roots.append(root.path)
+
+    def _mounts(self, root: Root) -> Mounts:
+        if root.path not in self.plan.mounts:
+            library = self._library
+            mounts = Mounts(root=root.path) if library is None else remembered_mounts(library, root)
+            if is_mount(root.path):
+                mounts.found.add(b"")
+            self.plan.mounts[root.path] = mounts
+        return self.plan.mounts[root.path]
+
+    def _keep_away(
+        self,
+        root: Root,
+        away: Sequence[bytes],
+        images: dict[str | bytes, KnownImage],
+        skips: dict[str | bytes, KnownSkip],
+    ) -> None:
+        """Take out of `images` and `skips` what lies on disks that are not there."""
+        for place in away:
+            there = [key for key in images if is_below(from_stored(key), place)]
+            if there:
+                self.plan.absent.append(absolute(root.path, place))
+            for key in there:
+                del images[key]
+            for key in [key for key in skips if is_below(from_stored(key), place)]:
+                del skips[key]
 
     def file(self, root: Root, path: bytes) -> None:
         images, skips = self._known(root, file=path)
@@ -195,31 +231,3 @@ class _Planner:
             return
         skip = Skip(path=absolute(root.path, path), reason=entry.reason, detail=f"folder: {entry.detail}")
         self.plan.unlisted.append(UnlistedFolder(root=root.path, path=path, skip=skip))
-
-
-def is_absent(folder: bytes) -> bool:
-    """Not there, or there without a single entry, as the place of a disk that is not mounted is."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-
-
-def is_gone(path: bytes) -> bool:
-    """Whether there is certainly no such file any more: one behind a link that leads nowhere may come back."""
-    try:
-        os.lstat(path)
-        return False
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError:
-        return False
-    folder = os.path.dirname(path)
-    while not os.path.exists(folder):
-        if os.path.islink(folder):
-            return False
-        folder = os.path.dirname(folder)
-    return True

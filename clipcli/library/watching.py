@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from clipcli.errors import LibraryLockedError, NotFoundError
-from clipcli.library.planning import is_absent
+from clipcli.library.absence import is_absent
 from clipcli.photos.watching import FolderWatch
 
 __all__ = ["News", "Watcher"]

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
+from clipcli.photos import devices
 from clipcli.photos.formats import HEAD_BYTES, IMAGE_SUFFIXES, NEVER_PICTURES, RAW_SUFFIXES, identify
 from clipcli.photos.ignoring import IGNORE_FILE, Chain, Ignoring
 
@@ -57,7 +58,12 @@ class UnreadableFolder:
 
 
 def walk(
-    top: bytes, *, leave_out: Set[bytes] = frozenset(), ignoring: Ignoring | None = None, doubles: bool = False
+    top: bytes,
+    *,
+    leave_out: Set[bytes] = frozenset(),
+    ignoring: Ignoring | None = None,
+    doubles: bool = False,
+    mounts: set[bytes] | None = None,
 ) -> Iterator[FoundFile | UnreadableFolder]:
     """Every candidate below `top`, folder by folder in the order of their names.
 
@@ -67,6 +73,8 @@ def walk(
     A camera's raw file is left out where the camera wrote the same picture as a JPEG or HEIC beside it that is not left
     out itself; with `doubles` it is there, and says so.
 
+    Folders below `top` where another disk begins go to `mounts`, each before what lies in it.
+
     Hidden files and folders are left out, and so are the folders in `leave_out` (absolute paths). A symbolic link is
     followed when it leads out of `top` to something not seen before: what lies inside is met in its own place, and a
     folder around `top` would lead back to it.
@@ -74,12 +82,13 @@ def walk(
     inside = os.path.realpath(top).rstrip(b"/") + b"/"
     ignoring = ignoring or Ignoring(top)
     links: list[Link] = []
+    disks = _Disks(mounts)
     try:
         first = ignoring.first()
     except OSError as error:
         yield _no_rules(b"", error)
         return
-    found_here = _walk(top, b"", first, links, leave_out, ignoring)
+    found_here = _walk(top, b"", first, links, leave_out, ignoring, disks)
     yield from found_here if doubles else _without_doubles(found_here)
     seen: set[tuple[int, int]] = set()
     while links:
@@ -100,7 +109,7 @@ def walk(
                 continue
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
-                found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring)
+                found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring, disks)
                 once = _only_once(found_there, entry.path, path + b"/", seen)
                 yield from once if doubles else _without_doubles(once)
             elif stat.S_ISREG(status.st_mode):
@@ -116,10 +125,12 @@ def _walk(
     links: list[Link],
     leave_out: Set[bytes],
     ignoring: Ignoring,
+    disks: _Disks,
 ) -> Iterator[FoundFile | UnreadableFolder]:
-    todo = [(folder, prefix, chain)]
+    todo = [(folder, prefix, chain, disks.around(folder, prefix))]
     while todo:
-        here, prefix, chain = todo.pop()
+        here, prefix, chain, around = todo.pop()
+        device = disks.look(here, prefix, around)
         entries = _entries(here, prefix)
         if isinstance(entries, UnreadableFolder):
             yield entries
@@ -142,7 +153,7 @@ def _walk(
                     links.append((path, entry, chain))
                 elif entry.is_dir():
                     if entry.path not in leave_out and not ignoring.leaves_out(chain, path, folder=True):
-                        below.append((entry.path, path + b"/", chain))
+                        below.append((entry.path, path + b"/", chain, device))
                 elif entry.is_file() and not ignoring.leaves_out(chain, path, folder=False):
                     found = _candidate(path, entry.stat())
                     if found:
@@ -151,6 +162,30 @@ def _walk(
             except OSError:  # gone since the folder was listed
                 continue
         todo.extend(reversed(below))
+
+
+class _Disks:
+    """Notes where disks begin, for whoever wants to know."""
+
+    def __init__(self, mounts: set[bytes] | None) -> None:
+        self._mounts = mounts
+
+    def around(self, folder: bytes, prefix: bytes) -> int | None:
+        """The device of the folder around the one a walk begins with; for the top of all its own."""
+        if self._mounts is None:
+            return None
+        return devices.device_of(os.path.dirname(folder) if prefix else folder)
+
+    def look(self, folder: bytes, prefix: bytes, around: int | None) -> int | None:
+        """The folder's device, which is `around` where it cannot be told."""
+        if self._mounts is None:
+            return None
+        device = devices.device_of(folder)
+        if device is None:
+            return around
+        if prefix and device != around:
+            self._mounts.add(prefix[:-1])
+        return device
 
 
 def _only_once(

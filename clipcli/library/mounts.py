@@ -1,0 +1,131 @@
+"""Disks mounted inside a root: a library remembers where they were, so that one that is away takes nothing with it.
+
+Only what is remembered tells a disk that is not mounted from a folder that somebody has emptied. The place is what
+counts, not which disk was there: numbers of devices change with every start of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Set
+from dataclasses import dataclass, field
+
+from clipcli.errors import LibraryDamagedError
+from clipcli.library.absence import is_absent
+from clipcli.library.roots import Root, read_roots
+from clipcli.library.sqlite_errors import shown
+from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, from_stored
+from clipcli.photos import devices
+
+__all__ = ["Mounts", "absent_places", "forget_mounts", "is_below", "keep_mounts", "remembered_mounts"]
+
+
+@dataclass(kw_only=True, slots=True)
+class Mounts:
+    """The places below one root, relative to it, where disks are or were mounted; empty for the root itself."""
+
+    root: bytes
+    remembered: frozenset[bytes] = frozenset()
+    found: set[bytes] = field(default_factory=set)  # while looking through the root just now
+    replaced: set[bytes] = field(default_factory=set)  # by a folder with pictures that were known there
+
+    @property
+    def to_keep(self) -> frozenset[bytes]:
+        return (self.remembered | self.found) - self.replaced
+
+    def away(self, folder: bytes, *, met: Callable[[bytes], bool]) -> list[bytes]:
+        """Those of the remembered places in or around `folder` whose disk is not there.
+
+        One that is empty or gone is; so is an ordinary folder in its place, unless something known below it was `met`:
+        then somebody has put the pictures there for good.
+        """
+        found = []
+        for place in sorted(self.remembered):
+            if not (is_below(place, folder) or is_below(folder, place)):
+                continue
+            path = absolute(self.root, place)
+            if is_absent(path):
+                found.append(place)
+            elif place not in self.found and not devices.is_mount(path):
+                if met(place):
+                    self.replaced.add(place)
+                else:
+                    found.append(place)
+        return found
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """Whether a path relative to a root is the folder or lies in it; the empty folder is the root."""
+    return not folder or path == folder or path.startswith(folder + b"/")
+
+
+def remembered_mounts(library: Library, root: Root) -> Mounts:
+    """Raises LibraryDamagedError where what is remembered makes no sense."""
+    if root.id is None:
+        return Mounts(root=root.path)
+    written = library.setting(_key(root.id))
+    try:
+        places = json.loads(written) if written else []
+        if not isinstance(places, list):
+            raise ValueError
+        remembered = frozenset(os.fsencode(place) for place in places)
+    except (ValueError, TypeError) as error:
+        raise LibraryDamagedError(
+            f"the library {shown(library.path)} is damaged (its list of mounted disks is none)"
+        ) from error
+    return Mounts(root=root.path, remembered=remembered)
+
+
+def keep_mounts(library: Library, root_id: int, mounts: Mounts) -> None:
+    """To be called within `write()`, before anything of the root is forgotten."""
+    if mounts.to_keep != mounts.remembered:
+        library.set_setting(_key(root_id), json.dumps(sorted(os.fsdecode(place) for place in mounts.to_keep)))
+
+
+def forget_mounts(connection: sqlite3.Connection, root_id: int) -> None:
+    """With its root; another one may get its number. To be called within `write()`."""
+    connection.execute("DELETE FROM settings WHERE key = ?", (_key(root_id),))
+
+
+def absent_places(library: Library) -> list[tuple[bytes, int]]:
+    """Roots that are not there or empty, and places in others whose disk is not there: with how many pictures each."""
+    found = []
+    with library.read() as connection:
+        for root in read_roots(library):
+            places: Collection[bytes] = [b""] if is_absent(root.path) else _away(library, root)
+            for place, count in _counts(connection, root, places):
+                if count:
+                    found.append((absolute(root.path, place), count))
+    return found
+
+
+def _away(library: Library, root: Root) -> list[bytes]:
+    return remembered_mounts(library, root).away(b"", met=lambda place: _any_there(library, root, place))
+
+
+def _any_there(library: Library, root: Root, place: bytes) -> bool:
+    """Whether a file of a picture that is known in a place is there."""
+    return any(os.path.lexists(absolute(root.path, path)) for path in _known(library.connection, root, {place}))
+
+
+def _counts(connection: sqlite3.Connection, root: Root, places: Collection[bytes]) -> Iterable[tuple[bytes, int]]:
+    if not places:
+        return ()
+    counts = dict.fromkeys(places, 0)
+    for path in _known(connection, root, set(places)):
+        counts[max((place for place in places if is_below(path, place)), key=len)] += 1
+    return counts.items()
+
+
+def _known(connection: sqlite3.Connection, root: Root, places: Set[bytes]) -> Iterable[bytes]:
+    for (stored,) in connection.execute("SELECT path FROM images WHERE root_id = ?", (root.id,)):
+        path = from_stored(stored)
+        if any(is_below(path, place) for place in places):
+            yield path
+
+
+def _key(root_id: int) -> str:
+    return f"mounts of root {root_id}"

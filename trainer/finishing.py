@@ -6,6 +6,7 @@ weights as they are), and examples of what the model finds, for a picture of the
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from trainer.sampling import synonyms
 from trainer.towers import Clip
 from trainer.validation import ValidationSet, encode_texts
 
-__all__ = ["Example", "Examples", "Teller", "finish"]
+__all__ = ["Example", "Examples", "Teller", "change_anchor", "finish"]
 
 EXAMPLES, SHOWN = 6, 4  # texts, and pictures found for each
 MOST_PICTURES = 1000
@@ -110,6 +111,17 @@ def finish(
     before = _ranks(model, encoder, data.sets, tokenise, options)
     model.load_state_dict(between(start, best, options.anchor))
     return _examples(data.sets, before, _ranks(model, encoder, data.sets, tokenise, options))
+
+
+def change_anchor(run: Path, anchor: float) -> None:
+    """Let the run end at another place between the start and the best; its training stays as it is.
+
+    Raises:
+        UsageError: that is no place between them, or the run had no start.
+        NotFoundError, DataError: as `TrainOptions.load`.
+    """
+    options = dataclasses.replace(TrainOptions.load(run), anchor=anchor)
+    _write(run / "options.json", options.to_json().encode())
 
 
 def _entries(run: Path) -> list[str]:

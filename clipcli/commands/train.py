@@ -71,7 +71,8 @@ def train(
         Path | None, _option("--output", "-o", metavar="RUN", help="The run's folder. Default: runs/NAME.")
     ] = None,
     resume: Annotated[
-        Path | None, _option("--resume", metavar="RUN", help="Go on with an interrupted run; needs nothing else.")
+        Path | None,
+        _option("--resume", metavar="RUN", help="Go on with an interrupted run; --anchor alone may be given."),
     ] = None,
     recipe: Annotated[
         Path | None, _option("--recipe", metavar="FILE", help="A TOML file of settings; options given here go first.")
@@ -191,10 +192,11 @@ def train(
         "seed": seed,
     }
     if resume is not None:
+        chosen.pop("anchor")
         alone = [data, start, scratch, recipe, name, output, settings, *chosen.values()]
         if any(value is not None and value is not False for value in alone):
             raise UsageError("--resume goes on with the run as it was begun; leave the other options out")
-        run_training(None, resume, replace)
+        run_training(None, resume, replace, anchor=anchor)
         return
     if not data:
         raise UsageError("no pairs to train on: name a CSV, TSV or Parquet file or a folder (see 'clip train --help')")

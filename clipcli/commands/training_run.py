@@ -38,8 +38,8 @@ def check_free(name: str, replace: bool, otherwise: str) -> None:
         raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
 
 
-def run_training(options: TrainOptions | None, run: Path, replace: bool) -> None:
-    """Train or go on, export, install."""
+def run_training(options: TrainOptions | None, run: Path, replace: bool, *, anchor: float | None = None) -> None:
+    """Train or go on, export, install. `anchor` is another one for a run that goes on."""
     from clipcli.render.notes import say
     from clipcli.render.training import TrainingReport
     from trainer.options import TrainOptions
@@ -49,6 +49,10 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool) -> None
     if options is None:
         otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"
         check_free(name, replace, f"this run is finished; {otherwise}" if is_finished(run) else otherwise)
+    if options is None and anchor is not None:
+        from trainer.finishing import change_anchor
+
+        change_anchor(run, anchor)
     with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)

@@ -153,3 +153,12 @@ def test_the_command_prints_the_table_and_installs_what_was_kept(
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(installed[name].to(tensor), tensor, rtol=1e-3, atol=1e-3)
     assert read_spec(models / "held").metrics["anchor"] == 0.5
+
+    again = clip("train", "--resume", in_folder / "runs" / "held", "--anchor", 1, "--replace")  # without training again
+    assert again.exit_code == 0, again.stderr
+    assert "epoch 1" not in again.stderr
+    start, other = (load_weights(models / name / "weights.safetensors") for name in ("seed-model", "held"))
+    for name, tensor in start.items():
+        torch.testing.assert_close(other[name], tensor, rtol=1e-3, atol=1e-3)
+    wrong = clip("train", "--resume", in_folder / "runs" / "held", "--anchor", 2, "--replace")
+    assert (wrong.exit_code, wrong.stderr.count("\n")) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from clipcli.errors import LibraryDamagedError
 
 if TYPE_CHECKING:
     from clipcli.library.repair import Mended
+    from clipcli.library.store import Library
     from clipcli.render.progress import Bar
     from clipcli.render.tables import Cell
 
@@ -20,7 +22,7 @@ CHECK_FIELDS = ("kind", "damage", "mended", "image_id", "model_id", "subject", "
 def check(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is found.")] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Read every picture's file as well, and compare its digest.")
+        bool, typer.Option("--deep", help="Read every picture's file as well: compare its digest, list changed ones.")
     ] = False,
     db: LibraryOption = None,
     format: FormatOption = None,
@@ -29,7 +31,8 @@ def check(
 
     Found are: a damaged file or index, missing or altered tables and triggers, rows that belong to nothing, vectors
     with NaN, of the wrong length or not of length 1, wrong digests, caches that do not hold the library's vectors,
-    pictures whose file is gone. What lies on a disk that is not mounted is left alone.
+    pictures whose file is gone. --deep lists files whose size or time has changed too: they are no damage, and the next
+    'clip embed' reads them again. What lies on a disk that is not mounted is said and left alone.
 
     --repair drops bad vectors (the next 'clip embed' makes them again), makes indexes and triggers again, throws caches
     away, and forgets pictures whose file is gone; where files were only moved, run 'clip embed' first, which
@@ -52,12 +55,34 @@ def check(
             open_library(db).close()  # before a lock file is made beside something that is no library
             with RunLock(file), Library.open(file, write=True) as library:
                 result = mend_library(library, deep=deep, on_progress=teller)
+                away = _absent(library, result)
         else:
             with open_library(db) as library:
                 left = tuple(check_library(library, deep=deep, on_progress=teller))
                 result = Mended(found=left, left=left)
+                away = _absent(library, result)
     _write_faults(result, format)
+    _tell_absent(away)
     _tell_outcome(result, repair=repair)
+
+
+def _absent(library: Library, result: Mended) -> Sequence[tuple[bytes, int]]:
+    """The folders that could not be looked at; where the structure is damaged the library cannot be asked."""
+    from clipcli.library.mounts import absent_places
+
+    broken = any(fault.kind in ("integrity", "schema") for fault in result.left)
+    return () if broken else absent_places(library)
+
+
+def _tell_absent(away: Sequence[tuple[bytes, int]]) -> None:
+    from clipcli.render.notes import counted, say
+    from clipcli.render.text import short_path
+
+    for folder, pictures in away:
+        say(
+            f"{short_path(folder)} is not there, or empty: {counted(pictures, 'picture')} not looked at; mount the "
+            "disk, or 'clip library relocate OLD NEW' where the folder has another place now"
+        )
 
 
 class _Steps:

@@ -138,6 +138,7 @@ def embed(
             return
         if library is None:  # made only once it is clear that there is something to put in, and a model to do it with
             targets(named, ())
+            _ = loaded.device  # opens it
             library = stack.enter_context(Library.open(file, write=True, create=True))
         bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
         teller = Teller(loaded, bar, lock)

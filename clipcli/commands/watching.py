@@ -62,9 +62,18 @@ class _Runs:
             if self._model is None:
                 self._model = self._load(library)
             if library is None:
+                _ = self._model.device  # opens it: no library is made for a model that cannot be used
                 library = stack.enter_context(Library.open(self._file, write=True, create=True))
             if not self._first:
-                report = index_folders(library, paths, self._model, self._options, _say_skipped, unsettled=unsettled)
+                report = index_folders(
+                    library,
+                    paths,
+                    self._model,
+                    self._options,
+                    _say_skipped,
+                    unsettled=unsettled,
+                    look_for_damage=False,  # the first run has, and a photograph is to be there at once
+                )
                 _say_update(report)
                 return
             bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))

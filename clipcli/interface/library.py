@@ -94,7 +94,8 @@ class Library(PicturesOfLibrary):
             there = os.path.lexists(self.path)
             library = stack.enter_context(LibraryFile.open(self.path, write=True)) if there else None
             chosen = model or self._model_for(library)
-            if library is None:  # made only once it is clear that there is a model
+            if library is None:  # made only once it is clear that there is a model that can be used
+                _ = chosen.encoder.device
                 library = stack.enter_context(LibraryFile.open(self.path, write=True, create=True))
             return index_folders(library, named, chosen.encoder, options, on_progress or _say_nothing)
 

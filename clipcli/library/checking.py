@@ -23,9 +23,10 @@ from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.structure import integrity_faults, orphan_faults, schema_faults
 from clipcli.library.vectors import cache_path, cached_matrix, caches_of
 
-__all__ = ["OnChecked", "check_library"]
+__all__ = ["NOTED", "OnChecked", "check_library"]
 
 _ROWS_AT_ONCE = 2048
+NOTED = -1  # for the time of a file that is known to have changed: no file has it, so that `embed` reads it
 _LENGTH_OFF = 1e-3  # float32 vectors normalised by the encoder are off by 1e-6; half precision by less than 1e-3
 _ODD_DIGEST = "(length({0}) <> 64 OR {0} GLOB '*[^0-9a-f]*')"
 
@@ -144,7 +145,8 @@ def _with_paths(library: Library, faults: list[Fault]) -> list[Fault]:
 def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Iterator[Fault]:
     """Pictures of roots that are there, whose files are not; with `deep`, whose content is not what was recorded.
 
-    A file whose size or time has changed is only newer than the library: the next `embed` reads it.
+    A file whose size or time has changed is only newer than the library: with `deep` it is listed, and the next `embed`
+    reads it.
     """
     roots = {root.id: root.path for root in read_roots(library)}
     there = {number for number, path in roots.items() if not is_absent(path)}
@@ -168,7 +170,7 @@ def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Ite
                 continue
             if is_gone(path):
                 yield Fault(kind="missing-file", detail="no such file", image_id=image_id, path=path)
-            elif deep and not stale:
+            elif deep and not stale and mtime_ns != NOTED:
                 fault = _read_again(path, size, mtime_ns, digest)
                 if fault is not None:
                     kind, detail = fault
@@ -182,7 +184,7 @@ def _read_again(path: bytes, size: int, mtime_ns: int, digest: str) -> tuple[str
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             if (status.st_size, status.st_mtime_ns) != (size, mtime_ns):
-                return None
+                return "changed-file", "size or time is another; 'clip embed' reads it again"
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return "unreadable", error.strerror or str(error)

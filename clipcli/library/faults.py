@@ -36,6 +36,9 @@ KINDS = {
     "stale-cache": Kind(damage=True, meaning="a cache does not hold the library's vectors", remedy="thrown away"),
     "unreadable": Kind(damage=True, meaning="the file cannot be read (--deep)", remedy="marked stale, vector kept"),
     "missing-file": Kind(damage=False, meaning="the picture's file is gone", remedy="forgotten"),
+    "changed-file": Kind(
+        damage=False, meaning="the file's size or time has changed (--deep)", remedy="noted: `embed` reads it again"
+    ),
     "out-of-date": Kind(damage=False, meaning="a vector is of an older content of the file", remedy="dropped"),
     "old-cache": Kind(damage=False, meaning="a cache of an earlier state is left over", remedy="thrown away"),
 }

@@ -20,6 +20,7 @@ from clipcli.library.roots import Target, add_root, read_roots, targets
 from clipcli.library.sqlite_errors import translated
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute
+from clipcli.library.structure import check_pages
 from clipcli.library.writing import Batch, BatchWriter
 
 if TYPE_CHECKING:
@@ -54,10 +55,13 @@ def index_folders(
     on_progress: OnProgress,
     *,
     unsettled: Set[bytes] = frozenset(),
+    look_for_damage: bool = True,
 ) -> IndexReport:
     """Bring the library up to date with files and folders. The caller holds the library's `RunLock`.
 
-    `unsettled` are absolute paths of files that are being written at the moment and are left for later.
+    `unsettled` are absolute paths of files that are being written at the moment and are left for later. Before anything
+    is written the model is open, and all of the file has been looked through for damage, unless `look_for_damage` says
+    that it was a moment ago.
 
     Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
     there. Raises NotFoundError for a path that is not there, ModelError and DeviceError of the model, NoSpaceError,
@@ -66,6 +70,10 @@ def index_folders(
     started = time.monotonic()
     wanted = targets(paths, read_roots(library))
     plan = _plan(library, wanted, model, options, on_progress, unsettled)
+    if plan.jobs:
+        _ = model.device  # opens it: where it cannot be used nothing has been written
+    if look_for_damage and (plan.jobs or plan.vanished or plan.outdated_skips):
+        check_pages(library)
     run = _Run(library, wanted, plan, model, options, on_progress)
     if plan.jobs:
         run.embed(plan.jobs)

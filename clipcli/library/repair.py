@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from clipcli.library.checking import OnChecked, check_library
+from clipcli.library.checking import NOTED, OnChecked, check_library
 from clipcli.library.faults import Fault
 from clipcli.library.store import Library
 from clipcli.library.structure import expected_objects, references
@@ -103,11 +103,18 @@ def _read_again(connection: sqlite3.Connection, faults: Iterable[Fault]) -> None
             connection.execute(_DROP_VECTOR, (fault.image_id, fault.model_id))
         else:
             connection.execute("DELETE FROM embeddings WHERE image_id = ?", (fault.image_id,))
-            connection.execute("UPDATE images SET digest = ?, mtime_ns = -1 WHERE id = ?", (_UNREAD, fault.image_id))
+            connection.execute(
+                "UPDATE images SET digest = ?, mtime_ns = ? WHERE id = ?", (_UNREAD, NOTED, fault.image_id)
+            )
 
 
 def _forget(connection: sqlite3.Connection, faults: Iterable[Fault]) -> None:
     connection.executemany("DELETE FROM images WHERE id = ?", [(fault.image_id,) for fault in faults])
+
+
+def _note_change(connection: sqlite3.Connection, faults: Iterable[Fault]) -> None:
+    """The vector stays until the next `embed` takes the file for changed."""
+    connection.executemany("UPDATE images SET mtime_ns = ? WHERE id = ?", [(NOTED, each.image_id) for each in faults])
 
 
 def _mark_stale(connection: sqlite3.Connection, faults: Iterable[Fault]) -> None:
@@ -125,4 +132,5 @@ _MENDING: dict[str, Callable[[sqlite3.Connection, Iterable[Fault]], None]] = {
     "wrong-digest": _read_again,
     "missing-file": _forget,
     "unreadable": _mark_stale,
+    "changed-file": _note_change,
 }

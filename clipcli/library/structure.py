@@ -8,14 +8,20 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from clipcli.errors import LibraryDamagedError
 from clipcli.library.faults import Fault
 from clipcli.library.schema import SCHEMA_VERSION, migrate
-from clipcli.library.sqlite_errors import one_line
+from clipcli.library.sqlite_errors import one_line, shown
 from clipcli.library.stored_paths import from_stored
+
+if TYPE_CHECKING:
+    from clipcli.library.store import Library
 
 __all__ = [
     "Reference",
+    "check_pages",
     "expected_objects",
     "integrity_faults",
     "orphan_faults",
@@ -55,6 +61,17 @@ def integrity_faults(connection: sqlite3.Connection) -> list[Fault]:
     except sqlite3.DatabaseError as error:
         found = [str(error)]
     return [] if found == ["ok"] else [Fault(kind="integrity", detail=line) for line in found]
+
+
+def check_pages(library: Library) -> None:
+    """Look at every page once, those of the vectors too. Raises LibraryDamagedError.
+
+    SQLite would come upon a damaged page only when it needs it, which may be after something has been written.
+    """
+    with library.read() as connection:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise LibraryDamagedError(f"the library {shown(library.path)} is damaged ({' '.join(str(found).split())})")
 
 
 def why_unusable(connection: sqlite3.Connection) -> str | None:

@@ -148,6 +148,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], bool, Inject]] = {
     ),
     "changed unseen": (("wrong-digest",), True, change_unseen),
     "file gone": (("missing-file",), True, lambda place, image: place.picture(image).unlink()),
+    "touched": (("changed-file",), True, lambda place, image: os.utime(place.picture(image), ns=(0, image))),
     "no picture": (
         ("orphan",), False, on_image("UPDATE embeddings SET image_id = 99 + {image} WHERE image_id = {image}"),
     ),

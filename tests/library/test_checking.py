@@ -168,6 +168,7 @@ FAULTS: dict[str, tuple[str, Callable[[Place], None]]] = {
     "cache behind the library": ("stale-cache", change_behind_the_trigger),
     "cache left over": ("old-cache", leave_a_cache_behind),
     "file gone": ("missing-file", lambda place: (place.folder / "001.jpg").unlink()),
+    "file touched": ("changed-file", lambda place: os.utime(place.folder / "001.jpg", ns=(0, 1))),
     "no trigger": ("schema", sql("DROP TRIGGER embeddings_delete")),
     "altered trigger": (
         "schema",
@@ -310,6 +311,24 @@ def test_the_command_says_what_and_ends_with_6(place: Place) -> None:
     assert clip(place, "--deep").stderr == "nothing is wrong\n"
     (place.folder / "000.jpg").unlink()
     assert clip(place, "--repair").stderr == "1 fault mended\n"
+
+
+def test_a_changed_file_is_listed_where_files_are_read(place: Place) -> None:
+    (place.folder / "001.jpg").write_bytes(b"another")
+    assert clip(place).stderr == "nothing is wrong\n"
+    result = clip(place, "--deep")
+    assert (result.exit_code, "changed-file" in result.stdout) == (0, True)
+    assert "'clip embed' reads it again" in " ".join(result.stdout.split())
+    assert clip(place, "--deep", "--repair").exit_code == 0
+    assert clip(place, "--deep").stderr == "nothing is wrong\n"
+
+
+def test_a_root_that_is_not_there_is_said(place: Place) -> None:
+    place.folder.rename(place.folder.with_name("elsewhere"))
+    result = clip(place)
+    assert result.exit_code == 0
+    said = " ".join(result.stderr.split())
+    assert "is not there, or empty: 4 pictures not looked at; mount the disk, or 'clip library relocate" in said
 
 
 def test_what_everyday_life_leaves_is_not_damage(place: Place) -> None:

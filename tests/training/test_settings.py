@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import trainer.run
 from clipcli.errors import ClipError, UsageError
 from tests.training.conftest import clip
-from trainer.defaults import compose
+from trainer.defaults import BY_PAIRS, compose
 from trainer.options import TrainOptions
 from trainer.settings import SETTABLE, kind_of, read_settings
 
@@ -33,6 +34,16 @@ def test_the_page_lists_every_setting() -> None:
     for name, kind, value, meaning in rows:
         assert (kind, value.strip()) == (kind_of(name), shown(usual[name])), name
         assert meaning
+
+
+def test_the_page_has_the_usual_values_by_number_of_pairs() -> None:
+    rows = re.findall(r"^\| (fewer than [\d,]+|more) \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    wanted = [
+        ("more" if most == math.inf else f"fewer than {most:,}", " | ".join(f"{value:g}" for value in values.values()))
+        for most, values in BY_PAIRS
+    ]
+    assert rows == wanted
+    assert list(BY_PAIRS[0][1]) == ["epochs", "batch_size", "lr", "anchor"]
 
 
 def test_values_are_read_as_their_type_says() -> None:

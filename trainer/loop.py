@@ -59,6 +59,7 @@ class Fit:
         run: Path,
         reporter: Reporter,
         processes: Processes | None = None,
+        begin: int = 0,
     ) -> None:
         self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
         self.compute, self.folder = compute, run
@@ -70,8 +71,9 @@ class Fit:
         torch.manual_seed(options.seed)
         self.encoder = Encoder(self.model, preprocess, compute, compile=options.compile)
         self.objective: Objective = Matching(self.encoder, labels=len(maker.labels), label_loss=options.label_loss)
-        self.steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
-        self.rate = LearningRate(peak=options.lr, steps=self.steps, warmup=options.warmup)
+        steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
+        self.begin, self.steps = begin, begin + steps  # steps before `begin` were another part of the run
+        self.rate = LearningRate(peak=options.lr, steps=steps, warmup=options.warmup)
         self.processes = processes or Processes()
         maker.own = self.processes.own
         self.optimiser = make_optimiser([model, self.objective.extra], options, self.processes)
@@ -86,7 +88,7 @@ class Fit:
         self.update = Step(
             self.objective, self.optimiser, self.scaler, max_grad_norm=options.max_grad_norm, gradient=gradient
         )
-        self.step_number = 0
+        self.step_number = begin
         self.best = -1.0
         self.waited = 0  # epochs since the best one
         self.rate_factor = 1.0  # smaller once the run has had to go back
@@ -108,7 +110,7 @@ class Fit:
                 "batch norm takes its statistics from each part of a step by itself, so that the gradient is not quite "
                 "that of the whole step; freeze_batch_norm=true makes it exact"
             )
-        if not (self.folder / CHECKPOINT).exists():
+        if not (self.folder / CHECKPOINT).exists() or self.step_number == self.begin:
             modules: dict[str, torch.nn.Module] = {"model": self.model, "extra": self.objective.extra}
             for name, module in modules.items():
                 self.beginning[name] = {key: part.to("cpu", copy=True) for key, part in module.state_dict().items()}
@@ -167,7 +169,7 @@ class Fit:
 
     def learning_rate(self, step: int) -> float:
         """Of step `step`, counted from 0."""
-        return self.rate_factor * self.rate(step)
+        return self.rate_factor * self.rate(step - self.begin)
 
     def save(self) -> None:
         """What the run goes on from."""
@@ -194,7 +196,7 @@ class Fit:
             self.model.load_state_dict(self.beginning["model"])
             self.objective.extra.load_state_dict(self.beginning["extra"])
             forget(self.optimiser)
-            self.step_number = 0
+            self.step_number = self.begin
             self.record.restore({"losses": []})
             self.average = Average(self.model, self.options.ema_decay) if self.average is not None else None
         else:

@@ -54,6 +54,7 @@ class TrainOptions:
     by_pairs: tuple[str, ...] = ()  # options that the number of pairs will decide; none once a run has begun
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
+    final_resolution: int = 0  # pixels of one more epoch at the end, with larger pictures; from scratch
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
     recompute: bool = False  # gradient checkpointing of the transformers: less memory, a third more work
     half_moments: bool = False  # Adam's in 16 bits, as the paper
@@ -84,6 +85,7 @@ class TrainOptions:
             "validation_limit",
             "validation_least",
             "chunk_size",
+            "final_resolution",
             "save_every_steps",
             "log_every_steps",
             "rank",
@@ -116,10 +118,12 @@ class TrainOptions:
             "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
             "weight decay must not be negative": not 0 <= self.weight_decay < math.inf,
             "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
-            "the chunk size and numbers of steps must not be negative": min(
-                self.chunk_size, self.save_every_steps, self.log_every_steps
+            "the final resolution, the chunk size and numbers of steps must not be negative": min(
+                self.final_resolution, self.chunk_size, self.save_every_steps, self.log_every_steps
             )
             < 0,
+            "final_resolution is for pretraining, with --scratch": bool(self.final_resolution)
+            and self.start is not None,
             "the decay of the average lies from 0 to below 1": not 0 <= self.ema_decay < 1,
             "warm-up is a share of the steps, from 0 to below 1": not 0 <= self.warmup < 1,
             "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,

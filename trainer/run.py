@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from trainer.device import choose_compute, wants_cuda
 from trainer.finishing import Examples, Teller, finish
 from trainer.loop import Fit, Reporter
 from trainer.options import TrainOptions
+from trainer.outcome import best_metrics, is_finished
 from trainer.processes import Processes, together
 from trainer.record import Silent
+from trainer.resolution import enlarge_run, enlarged, enlarged_at, fits, last_epoch
 from trainer.run_state import restore
 from trainer.sampling import BatchMaker, RowPlan
 from trainer.towers import Clip
@@ -151,6 +152,8 @@ class _Start:
 def _start(options: TrainOptions) -> _Start:
     if options.start is None:
         config = architecture(options.arch or "")
+        if options.final_resolution:
+            enlarged(config, options.final_resolution)  # a size that does not suit is better heard of now
         preprocess = Preprocess(image_size=config.image.image_size, mean=CLIP_MEAN, std=CLIP_STD)
         return _Start(config=config, preprocess=preprocess, bundle=None, facts={"provenance": {}, "start": None})
     bundle = Path(options.start)
@@ -200,9 +203,10 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
         seed=options.seed,
     )
     preprocess = preprocess_from_dict(facts["preprocess"])
+    begin = enlarged_at(facts)
     fit = Fit(
         model=model,
-        options=options,
+        options=last_epoch(options) if begin else options,
         maker=maker,
         sets=data.sets,
         preprocess=preprocess,
@@ -210,6 +214,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
         run=run,
         reporter=reporter,
         processes=processes,
+        begin=begin,
     )
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
@@ -219,17 +224,26 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
     )
     for remark in by_luck(data.sets):
         reporter.say(remark)
-    if state is not None:
+    if begin and not fits(state, model):
+        checkpoints.fill(model, checkpoints.load_weights(run / checkpoints.BEST), run / checkpoints.BEST)
+        fit.save()
+        reporter.say(f"from step {begin:,} on with pictures of {preprocess.image_size} pixels")
+    elif state is not None:
         restore(fit, state)
     if processes.lead:
-        checkpoints.trim_metrics(run, fit.step_number if state is not None else -1)
+        checkpoints.trim_metrics(run, fit.step_number if state is not None or begin else -1)
     if state is not None:
         reporter.say(f"going on from step {fit.step_number:,} of {fit.steps:,}, saved in {run}")
-    elif options.start is not None and processes.lead:
+    elif options.start is not None and not begin and processes.lead:
         before = fit.validate()
         checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
         reporter.epoch({"epoch": 0, "step": 0, **before})
     fit.run()
+    if options.final_resolution and not begin:
+        with processes.agreed():
+            if processes.lead:
+                enlarge_run(run, fit.step_number, options.final_resolution)
+        return _resume(run, reporter, processes)
     if not processes.lead:
         return Trained(run=run, bundle=run / "bundle", metrics={})
     examples = finish(
@@ -258,29 +272,6 @@ def _tuned(model: Clip, options: TrainOptions) -> str:
         return ""
     how = f"{options.tune}, rank {options.rank}" if options.tune == "lora" else options.tune
     return f", {trained_numbers(model):,} numbers trained ({how})"
-
-
-def is_finished(run: Path) -> bool:
-    """Whether `run` holds a run whose last epoch was measured. Raises DataError where its options are damaged."""
-    if not (run / "options.json").is_file():
-        return False
-    lines = checkpoints.read_metrics(run)
-    epochs = [line["epoch"] for line in lines if "epoch" in line]
-    if any(line.get("stopped_early") for line in lines):
-        return True
-    return bool(epochs) and max(epochs) >= math.ceil(TrainOptions.load(run).epochs)
-
-
-def best_metrics(run: Path) -> dict[str, Any]:
-    """The line of the epoch whose weights were kept; the later of equals, as the loop keeps them.
-
-    Where they went back towards the start, the figures are those of what came of it.
-    """
-    lines = [line for line in checkpoints.read_metrics(run) if "score" in line]
-    best = dict(max(reversed(lines), key=lambda line: float(line["score"]))) if lines else {}
-    walked = checkpoints.read_walk(run)
-    row = next((row for row in walked.get("rows", []) if row["anchor"] == walked["chosen"] and row["anchor"]), None)
-    return best if row is None else {**best, **row["metrics"], "score": row["score"], "anchor": row["anchor"]}
 
 
 def _write(path: Path, content: bytes) -> None:

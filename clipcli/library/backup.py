@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError, NotFoundError, UsageError
 from clipcli.library.file_header import check_header, has_journal
+from clipcli.library.partial_files import partial_file, sweep_partial_files
 from clipcli.library.roots import ANCHOR_SETTING
 from clipcli.library.sqlite_errors import is_no_room, shown, translated
 from clipcli.library.store import Library
@@ -33,7 +34,8 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
     if not target.parent.is_dir():
         raise NotFoundError(f"no such folder: {shown(target.parent)}")
     _refuse_to_replace(library, target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.new")
+    sweep_partial_files(target)
+    partial = partial_file(target)
     try:
         with translated(target):
             _copy(library, partial, target, on_progress)
@@ -53,12 +55,14 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
 
 
 def vacuum_library(library: Library) -> tuple[int, int]:
-    """Write the file anew without empty pages, and throw old caches away: bytes before and after.
+    """Write the file anew without empty pages, and throw away old caches and what killed processes have left beside it:
+    bytes before and after.
 
     The caller holds the library's `RunLock`. Needs as much room as the library has, for a while.
     """
     from clipcli.library.models import stored_models
 
+    sweep_partial_files(library.path)
     current = {cache_path(library, model) for model in stored_models(library)}
     before = library.path.stat().st_size
     with translated(library.path):

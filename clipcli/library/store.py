@@ -14,6 +14,7 @@ from urllib.parse import quote
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError
 from clipcli.library.file_header import check_header, check_version, has_journal
 from clipcli.library.location import anchor_of
+from clipcli.library.partial_files import partial_file, sweep_partial_files
 from clipcli.library.schema import APPLICATION_ID, READABLE_SINCE, migrate
 from clipcli.library.sqlite_errors import is_no_file_beside, is_no_room, shown, translated
 
@@ -211,7 +212,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
 def _create(path: Path) -> None:
     """A new library under a name of its own, then renamed: whoever sees the file sees all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
+    sweep_partial_files(path)
+    partial = partial_file(path)
     with translated(path):
         try:
             with contextlib.suppress(FileNotFoundError):

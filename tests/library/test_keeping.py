@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -344,6 +347,37 @@ def test_a_backup_that_fails_leaves_the_earlier_one(
             backup_library(library, copy, on_progress=fail)
     assert copy.read_bytes() == before
     assert os.listdir(tmp_path / "copies") == ["copy.db"]
+
+
+def test_a_killed_backup_is_cleared_away_by_the_next(library_file: Path, index: Index, photo_folder: Any) -> None:
+    """What belongs to a process that is alive, to another machine, or to another file stays."""
+    index(photo_folder(count=2))
+    target = library_file.with_name("copy.db")
+    killed = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from clipcli.library.backup import backup_library
+        from clipcli.library.store import Library
+        with Library.open(Path({str(library_file)!r})) as library:
+            backup_library(library, Path({str(target)!r}), on_progress=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    """)
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == -9
+    (left,) = library_file.parent.glob(".copy.db.*.new")
+    parts = left.name.split(".")
+    others = [
+        left.with_name(left.name.replace(parts[-2], str(os.getppid()))),
+        left.with_name(left.name.replace(parts[-3], "elsewhere")),
+        left.with_name(left.name.replace(".copy.", ".other.")),
+        left.with_name(left.name + "er"),
+    ]
+    for other in others:
+        other.write_bytes(b"at work")
+    left.with_name(left.name + "-journal").write_bytes(b"left as well")
+    with Library.open(library_file) as library:
+        backup_library(library, target, on_progress=lambda done, total: None)
+    assert not left.exists()
+    assert not left.with_name(left.name + "-journal").exists()
+    assert all(other.exists() for other in others)
 
 
 def test_a_damaged_library_makes_no_backup(

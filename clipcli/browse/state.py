@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +17,7 @@ from clipcli.browse.thumbs import SIZES
 from clipcli.browse.uploads import UPLOAD_BYTES, UPLOAD_MEGAPIXELS
 from clipcli.errors import NotFoundError
 from clipcli.library.counts import count_library
+from clipcli.library.location import own_library
 from clipcli.library.roots import read_roots
 from clipcli.library.run_lock import running
 from clipcli.library.stored_paths import absolute, from_stored
@@ -165,6 +167,7 @@ def _counted(library: Library) -> dict[str, Any]:
             "stale": counts.stale,
             "bytes": counts.pictures.bytes,
             "skipped": sum(one.count for one in counts.skipped),
+            "update": _update_command(library, [root.path for root in counts.roots]),
         },
         "models": [
             {
@@ -192,6 +195,14 @@ def _counted(library: Library) -> dict[str, Any]:
         "places": places,
         "skipped": [{"reason": one.name, "count": one.count} for one in counts.skipped],
     }
+
+
+def _update_command(library: Library, roots: list[bytes]) -> str:
+    """What a person types to have new pictures of the library's own folders taken in."""
+    shown = [shlex.quote(printable(os.fsdecode(root))) for root in roots] or ["~/Pictures"]
+    own = library.path == own_library()
+    db = [] if own else ["--db", shlex.quote(printable(os.fsdecode(library.path)))]
+    return " ".join(["clip embed", *shown, *db])
 
 
 def _folder_tree(library: Library) -> tuple[list[bytes], dict[bytes, _Folder]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipcli.errors import NotFoundError
 
-__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "find_library"]
+__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "find_library", "own_library"]
 
 FOLDER_NAME = ".clip"
 FILE_NAME = "library.db"
@@ -29,6 +29,11 @@ def find_library(db: Path | None = None) -> Path:
         candidate = folder / FOLDER_NAME / FILE_NAME
         if candidate.is_file():
             return candidate
+    return own_library()
+
+
+def own_library() -> Path:
+    """The person's own, in the folder where this system keeps such files."""
     import platformdirs
 
     return platformdirs.user_data_path("clip", appauthor=False) / FILE_NAME

@@ -142,7 +142,7 @@ def _row(tiles: tuple[Tile, ...], letters: Lettering, measures: _Measures) -> _R
     for tile in tiles:
         figures = "   ".join((*tile.figures, *([tile.detail] if tile.detail else [])))
         said = letters.wrapped(printable(figures), measures.tile) if figures else []
-        lines.append((*said, *letters.wrapped(tile.name, measures.tile)))
+        lines.append((*said, *letters.wrapped(tile.place, measures.tile)))
     below = max(len(each) for each in lines) * letters.line_height
     return _Row(tiles=tiles, lines=tuple(lines), height=measures.gap + measures.box[1] + measures.gap // 4 + below)
 

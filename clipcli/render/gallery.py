@@ -37,6 +37,12 @@ class Tile:
         return printable(os.fsdecode(os.path.basename(self.path)))
 
     @property
+    def place(self) -> str:
+        """The name after that of its folder: many folders have an `image_0001.jpg`."""
+        folder = os.path.basename(os.path.dirname(self.path))
+        return f"{printable(os.fsdecode(folder))}/{self.name}" if folder else self.name
+
+    @property
     def full_path(self) -> str:
         """The whole path, safe to show."""
         return printable(os.fsdecode(self.path))

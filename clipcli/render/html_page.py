@@ -54,7 +54,7 @@ img { max-width: 100%; max-height: 100%; width: auto; height: auto; display: blo
 .said { display: block; padding: .5rem .75rem .7rem; }
 .figures { display: flex; flex-wrap: wrap; gap: 0 .75rem; font-variant-numeric: tabular-nums; }
 .figures b { color: var(--mark); }
-.detail { color: var(--faint); margin-left: auto; }
+.detail { color: var(--faint); }
 .name { display: block; text-align: left; color: var(--link); overflow-wrap: anywhere; }
 @media print { :root { --ink: #000; --faint: #333; --paper: #fff; --tile: #fff; --line: #999; --link: #000;
   --mark: #000; } body { padding: 0; max-width: none; font-size: 9pt; }
@@ -138,7 +138,7 @@ def _tile(tile: Tile, picture: Picture | ImageError, encoded: Callable[[Picture]
     return (
         f'<a href="{html.escape(file_link(tile.path))}" title="{_safe(tile.full_path)}">{frame}'
         f'<span class="said"><span class="figures">{figures}{detail}</span>'
-        f'<bdi class="name">{_safe(tile.name)}</bdi></span></a>'
+        f'<bdi class="name">{_safe(tile.place)}</bdi></span></a>'
     )
 
 

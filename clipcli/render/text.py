@@ -48,14 +48,17 @@ def path_fields(path: bytes) -> dict[str, str]:
         return {"path": text, "path_b64": base64.b64encode(path).decode("ascii")}
 
 
-def short_path(path: bytes) -> str:
-    """A path for a person: from here where it lies below the current folder, from ~ below home, else in full."""
+def short_path(path: bytes, *, from_here: bool = True) -> str:
+    """A path for a person: from here where it lies below the current folder, from ~ below home, else in full.
+
+    What goes into a file is read elsewhere, and is not written `from_here`.
+    """
     text = os.fsdecode(path)
     try:
         here = os.getcwd()
     except OSError:  # the current folder is gone
         here = ""
-    if here and text.startswith(here.rstrip(os.sep) + os.sep):
+    if from_here and here and text.startswith(here.rstrip(os.sep) + os.sep):
         return text[len(here.rstrip(os.sep)) + 1 :]
     home = os.path.expanduser("~")
     if home not in ("", "~", os.sep) and text.startswith(home.rstrip(os.sep) + os.sep):

@@ -120,7 +120,7 @@ function nothing() {
         {},
         "Tell clip where your pictures are. They stay where they are; only what is seen in them is written down.",
       ),
-      command("clip embed ~/Pictures"),
+      command(library?.update ?? "clip embed ~/Pictures"),
     ];
   if (filterCount(place.question))
     return [
@@ -149,7 +149,7 @@ function failed(error) {
       icon("info"),
       el("h2", {}, "These pictures cannot be searched by words yet"),
       el("p", {}, error.message),
-      command("clip embed ~/Pictures"),
+      command(library?.update ?? "clip embed ~/Pictures"),
     );
     return;
   }

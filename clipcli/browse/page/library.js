@@ -171,7 +171,7 @@ function drawRun() {
     box.replaceChildren(
       el("h2", {}, icon(missing > 0 ? "info" : "check"), missing > 0 ? "No run at the moment" : "Up to date"),
       el("p", { class: "soft" }, text, " After new pictures have come, run:"),
-      command("clip embed ~/Pictures"),
+      command(state.library.update),
     );
     return;
   }

@@ -203,14 +203,14 @@ const named = (cluster) => map.names.get(cluster) ?? `Group ${cluster + 1}`;
 
 function drawGroups() {
   parts.groups.replaceChildren(
-    ...gather(map, named).map(({ title, clusters, number, examples }, index) =>
+    ...gather(map, named).map(({ title, clusters, number, examples, colour }) =>
       el(
         "li",
         {},
         el(
           "button",
           { type: "button", title: "Look closer", onclick: () => approach(clusters, title) },
-          el("span", { class: `swatch swatch-${index % 8}` }),
+          el("span", { class: `swatch swatch-${colour}` }),
           name(title),
           el("span", { class: "number soft" }, count(number)),
         ),

@@ -166,8 +166,7 @@ function names({ brush, canvas, map, left, top, scale, width, height, named }) {
   brush.textAlign = "center";
   const drawn = [];
   for (const { cluster, x, y } of [...map.clusters].sort((a, b) => b.count - a.count)) {
-    if (!map.names.has(cluster)) continue;
-    const words = named(cluster);
+    const words = map.names.has(cluster) ? named(cluster) : String(cluster + 1); // as in the list beside the map
     const text = words.length > 32 ? `${[...words].slice(0, 31).join("")}…` : words;
     const half = brush.measureText(text).width / 2 + 9;
     const [cx, cy] = [Math.min(width - half - 4, Math.max(half + 4, left + x * scale)), top + y * scale];

@@ -30,12 +30,18 @@ export function wordsFor(typed, tags = []) {
   return [...new Set(own.length ? own : tags.map((tag) => tag.name.slice(0, LONGEST)))].slice(0, MOST);
 }
 
-/** Clusters of one name are one group: with one colour, one line, most pictures first. */
+const COLOURS = 8;
+
+/**
+ * Clusters of one name are one group: with one colour, one line, most pictures first. Where there are more groups than
+ * colours, a group takes the colour whose other groups are farthest away.
+ */
 export function gather(map, named) {
   const byName = new Map();
-  for (const { cluster, count: number, examples } of map.clusters) {
+  for (const { cluster, count: number, examples, x, y } of map.clusters) {
     const title = named(cluster);
-    const group = byName.get(title) ?? { title, clusters: [], number: 0, examples: [] };
+    const group = byName.get(title) ?? { title, clusters: [], places: [], number: 0, examples: [] };
+    group.places.push([x, y]);
     group.clusters.push(cluster);
     group.number += number;
     group.examples.push(...examples.slice(0, 2));
@@ -43,8 +49,16 @@ export function gather(map, named) {
   }
   const groups = [...byName.values()].sort((a, b) => b.number - a.number);
   map.colour = [];
+  const taken = Array.from({ length: COLOURS }, () => []); // places by colour
   groups.forEach((group, index) => {
-    for (const cluster of group.clusters) map.colour[cluster] = index % 8;
+    const room = taken.map((places) => nearest(group.places, places));
+    const colour = index < COLOURS ? index : room.indexOf(Math.max(...room));
+    group.colour = colour;
+    taken[colour].push(...group.places);
+    for (const cluster of group.clusters) map.colour[cluster] = colour;
   });
   return groups;
 }
+
+const nearest = (some, others) =>
+  Math.min(...some.flatMap(([x, y]) => others.map(([a, b]) => Math.hypot(x - a, y - b))));

@@ -62,6 +62,21 @@ TERMS = """async () => {
 }"""
 
 
+COLOURS = """async () => {
+  const { gather } = await import("/page/mapgroups.js");
+  const clusters = Array.from({ length: 10 }, (_, cluster) =>
+    ({ cluster, count: 100 - cluster, examples: [], x: cluster < 8 ? cluster * 10 : (cluster - 8) * 70, y: 0 }));
+  return gather({ clusters }, (cluster) => `Group ${cluster + 1}`).map(({ colour }) => colour);
+}"""
+
+
+def test_groups_share_a_colour_only_where_they_are_far_apart(page: Page) -> None:
+    """Ten groups, eight colours: the ninth lies on the first, the tenth on the eighth."""
+    colours = page.evaluate(COLOURS)
+    assert colours[:8] == list(range(8))
+    assert colours[8:] == [7, 0]
+
+
 def test_rows_hold_every_picture_once_and_stay_while_a_list_grows(page: Page) -> None:
     assert page.evaluate(JUSTIFY) == []
 

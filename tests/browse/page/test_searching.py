@@ -256,4 +256,4 @@ def test_an_empty_library_says_what_to_do(site: Site, tmp_path: Path, open_page:
     page.route("**/api/search", lambda route: route.fulfill(json=nothing))
     page.reload()
     expect(page.get_by_role("heading", name="This library is empty")).to_be_visible()
-    expect(page.locator(".blank code")).to_have_text("clip embed ~/Pictures")
+    expect(page.locator(".blank code")).to_have_text(f"clip embed {site.photos} --db {site.library}")

@@ -134,7 +134,8 @@ def _remark(answer: Answer, library: Library, chosen: Chosen) -> str:
     found = f"{len(answer.hits):,} of {counted(answer.searched, 'picture')}"
     if answer.considered < answer.searched:
         found += f" ({answer.considered:,} looked at)"
-    return f"{found} in {short_path(os.fsencode(library.path.absolute()), from_here=False)}, by {model_and_device(chosen.model)}"
+    where = short_path(os.fsencode(library.path.absolute()), from_here=False)  # it stands in files, read elsewhere
+    return f"{found} in {where}, by {model_and_device(chosen.model)}"
 
 
 def _why_nothing(asked: Asked, answer: Answer) -> str:

@@ -1,7 +1,7 @@
 """Training beside OpenCLIP's own loop: the same losses, and how many pictures a second.
 
     python -m benchmarks.openclip_training curves [--steps 200] [--lr 5e-4] [--float64]
-    python -m benchmarks.openclip_training speed [--arch ViT-S/32] [--batch 32] [--rounds 8] [--precision fp32|bf16]
+    python -m benchmarks.openclip_training speed [--arch ViT-S/32] [--batch 32] [--turn 4] [--precision fp32|bf16]
 
 For an environment that has open_clip and open_clip_train (docs/experiments.md). Both get the same weights, pixels,
 tokens, AdamW settings and learning rates; theirs is `train_one_epoch` as it is, ours `trainer.loop.Fit` as `clip train`
@@ -208,28 +208,29 @@ def curves(steps: int, lr: float, dtype: torch.dtype) -> dict[str, Any]:
         ours.run()
     gaps: NDArray[np.float64] = np.abs(np.asarray(ours.told.losses) - np.asarray(theirs.losses))
     return {
-        "steps": steps, "lr": lr, "numbers": str(dtype), "largest_difference": float(gaps.max()), "at_step": int(gaps.argmax()) + 1,
+        "steps": steps, "lr": lr, "numbers": str(dtype),
+        "largest_difference": float(gaps.max()), "at_step": int(gaps.argmax()) + 1,
         "first_differences": {step: float(gaps[:step].max()) for step in (1, 10, 50, 100) if step <= steps},
         "first_loss": ours.told.losses[0], "last_loss": ours.told.losses[-1],
     }  # fmt: skip
 
 
-def speed(name: str, count: int, rounds: int, precision: str) -> dict[str, Any]:
+def speed(name: str, count: int, turn: int, rounds: int, precision: str) -> dict[str, Any]:
     """Pictures a second of both, in turns."""
     config = dataclasses.replace(architecture(name), activation="gelu")
     model = Clip(config)
-    batches = [made_batch(config, count, step) for step in range(STEPS_A_TURN)]
+    batches = [made_batch(config, count, step) for step in range(turn)]
     theirs = Theirs(model, batches, 1e-4, precision)
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(model, batches, 1e-4, precision, Path(folder))
-        for turn in range(rounds + 1):
+        for number in range(rounds + 1):
             for who, run in (("ours", ours.run), ("theirs", theirs.run)):
                 begun = time.perf_counter()
                 run()
                 if DEVICE != "cpu":
                     torch.cuda.synchronize()
-                if turn:  # the first warms up
+                if number:  # the first warms up
                     rates[who].append(count * len(batches) / (time.perf_counter() - begun))
     medians = {who: statistics.median(found) for who, found in rates.items()}
     ratios = [one / other for one, other in zip(rates["ours"], rates["theirs"], strict=True)]
@@ -240,7 +241,6 @@ def speed(name: str, count: int, rounds: int, precision: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-STEPS_A_TURN = 4
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -252,6 +252,7 @@ def main() -> None:
     parser.add_argument("--float64", action="store_true")
     parser.add_argument("--arch", default="ViT-S/32")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--turn", type=int, default=4, help="steps a turn")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     given = parser.parse_args()
@@ -259,7 +260,7 @@ def main() -> None:
     found = (
         curves(given.steps, given.lr, torch.float64 if given.float64 else torch.float32)
         if given.what == "curves"
-        else speed(given.arch, given.batch, given.rounds, given.precision)
+        else speed(given.arch, given.batch, given.turn, given.rounds, given.precision)
     )
     print(json.dumps(found))
 

@@ -68,28 +68,28 @@ def embed_pictures(
 ) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
     """The readable ones of `paths` with their unit vectors (N, D), in order and in batches; progress on a terminal.
 
-    Decoding runs ahead in threads while the model works. Unreadable files go to `skipped`.
+    Decoding runs ahead while the model works, of more than a few in processes of its own. What cannot be read goes to
+    `skipped`.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
+    from contextlib import closing
 
     import numpy as np
 
-    from clipcli.bundle.preprocess import to_pixels
-    from clipcli.photos.decode import open_image
+    from clipcli.library.decoded_picture import PictureDecoder
     from clipcli.render.progress import progress_bar
 
-    def pixels_of(path: bytes) -> NDArray[np.float32]:
-        image = open_image(os.fsdecode(path), hint=model.spec.preprocess.image_size)
-        return to_pixels(image, model.spec.preprocess)
-
-    workers = min(8, os.cpu_count() or 1)
     waiting: deque[tuple[bytes, Future[NDArray[np.float32]]]] = deque()
     remaining = iter(paths)
-    with ThreadPoolExecutor(workers) as pool, progress_bar("Looking", total=len(paths), unit="pictures") as progress:
+    with (
+        closing(PictureDecoder(model.spec.preprocess, count=len(paths))) as decoder,
+        ThreadPoolExecutor(decoder.workers) as pool,
+        progress_bar("Looking", total=len(paths), unit="pictures") as progress,
+    ):
         try:
             while True:
                 for path in islice(remaining, 2 * AT_ONCE - len(waiting)):
-                    waiting.append((path, pool.submit(pixels_of, path)))
+                    waiting.append((path, pool.submit(decoder.pixels, path)))
                 if not waiting:
                     return
                 kept: list[bytes] = []
@@ -106,4 +106,5 @@ def embed_pictures(
                     yield kept, model.encode_images(np.stack(pixels))
                 progress.advance(count)
         finally:
+            decoder.close()  # before the threads that wait for it
             pool.shutdown(wait=False, cancel_futures=True)

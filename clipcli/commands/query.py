@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clipcli.bundle.encoder import Model
+    from clipcli.library.decoded_picture import PictureDecoder
 
 _WEIGHTED = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):(.*)", re.DOTALL)
 _ID = re.compile(r"id:(\d{1,18})")
@@ -158,7 +159,11 @@ def query_vector(
     `stored` has the unit vectors of the pictures the query names by id. Raises InputError for a picture that cannot be
     read, UsageError where the terms cancel out.
     """
+    from contextlib import closing
+
     import numpy as np
+
+    from clipcli.library.decoded_picture import PictureDecoder
 
     phrases = [term for term in query.terms if isinstance(term.what, str)]
     pictures = {term: term.what for term in query.terms if isinstance(term.what, Path)}
@@ -166,7 +171,8 @@ def query_vector(
     if phrases:
         rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
     if pictures:
-        pixels = np.stack([_pixels(model, path) for path in pictures.values()])  # (B, 3, H, W)
+        with closing(PictureDecoder(model.spec.preprocess, count=len(pictures))) as decoder:
+            pixels = np.stack([_pixels(decoder, path) for path in pictures.values()])  # (B, 3, H, W)
         rows.update(zip(pictures, model.encode_images(pixels), strict=True))
     rows.update({term: (stored or {})[term.what] for term in query.terms if isinstance(term.what, int)})
     total = np.sum([term.weight * _unit(rows[term]) for term in query.terms], axis=0)  # (D,)
@@ -183,12 +189,8 @@ def _unit(row: NDArray[np.float32]) -> NDArray[np.float64]:
     return wide / np.linalg.norm(wide)
 
 
-def _pixels(model: Model, path: Path) -> NDArray[np.float32]:
-    from clipcli.bundle.preprocess import to_pixels
-    from clipcli.photos.decode import open_image
-
+def _pixels(decoder: PictureDecoder, path: Path) -> NDArray[np.float32]:
     try:
-        image = open_image(path.expanduser(), hint=model.spec.preprocess.image_size)
+        return decoder.pixels(os.fsencode(path.expanduser()))
     except ImageError as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    return to_pixels(image, model.spec.preprocess)

@@ -57,15 +57,17 @@ class Model:
 
     def encode_pictures(self, files: Sequence[AnyPath]) -> NDArray[np.float32]:
         """(B, D), each of length 1. Raises ImageError for a file that cannot be read."""
-        from clipcli.bundle.preprocess import to_pixels
-        from clipcli.photos.decode import open_image
+        from contextlib import closing
+
+        from clipcli.library.decoded_picture import PictureDecoder
 
         preprocess = self.encoder.spec.preprocess
         files = several(files)
         found = [np.empty((0, self.dimension), dtype=np.float32)]
-        for start in range(0, len(files), _PICTURES_AT_ONCE):
-            images = (open_image(file, hint=preprocess.image_size) for file in files[start : start + _PICTURES_AT_ONCE])
-            found.append(self.encoder.encode_images(np.stack([to_pixels(image, preprocess) for image in images])))
+        with closing(PictureDecoder(preprocess, count=len(files))) as decoder:
+            for start in range(0, len(files), _PICTURES_AT_ONCE):
+                pixels = [decoder.pixels(os.fsencode(file)) for file in files[start : start + _PICTURES_AT_ONCE]]
+                found.append(self.encoder.encode_images(np.stack(pixels)))
         return np.concatenate(found)
 
     def classify(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -269,17 +270,20 @@ def test_facts(search: Search, facts_library: Path) -> None:
         return search("red", "--db", facts_library, "--facts", *options)
 
     found = {Path(record["path"]).stem: record for record in records(run(*NDJSON))}
-    names = ["width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude"]
+    names = ["width", "height", "format", "taken_at", "taken_from", "camera", "lens", "latitude", "longitude"]
     assert [found["red"][name] for name in names] == [
-        4000, 3000, "PNG", "2021-07-04T10:00:00", "Canon EOS 5D", None, 48.86, 2.35,
+        4000, 3000, "PNG", "2021-07-04T10:00:00", "exif", "Canon EOS 5D", None, 48.86, 2.35,
     ]  # fmt: skip
     assert list(found["red"]) == ["rank", "score", "path", "image_id", "model", *names]
     rows = run("--format", "csv").stdout.splitlines()
     assert rows[0].split(",") == ["rank", "score", "path", "path_b64", "image_id", "model", *names]
-    assert rows[1].endswith("4000,3000,PNG,2021-07-04T10:00:00,Canon EOS 5D,,48.86,2.35")
+    assert rows[1].endswith("4000,3000,PNG,2021-07-04T10:00:00,exif,Canon EOS 5D,,48.86,2.35")
     table = run("-k", "1").stdout.splitlines()
     assert table[0].split() == ["score", "size", "taken", "camera", "picture"]
     assert "4000×3000  2021-07-04T10:00:00  Canon EOS 5D  " in table[1]
+    with closing(sqlite3.connect(facts_library)) as connection, connection:
+        connection.execute("UPDATE images SET taken_from = 'file' WHERE taken_at IS NOT NULL")
+    assert "4000×3000  ~2021-07-04T10:00:00  Canon EOS 5D  " in run("-k", "1").stdout
     assert json.loads(run("--where", "0", "--format", "json").stdout) == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from clipcli.render.gallery import Gallery
 
-__all__ = ["Wanted", "day_of", "look", "put_down"]
+__all__ = ["Wanted", "day_of", "look", "put_down", "taken"]
 
 MOST_SEEN = 500  # nobody scrolls further back; a page holds more
 
@@ -108,9 +108,16 @@ def put_down(gallery: Gallery, wanted: Wanted, *, sources: Sequence[Path | bytes
         raise InputError(f"{failed:,} of {counted(len(gallery.paths), 'picture')} could not be read")
 
 
-def day_of(moment: object) -> str:
-    """The day of a date as the library keeps it; nothing for None."""
-    return str(moment)[:10] if moment else ""
+def taken(facts: Mapping[str, object]) -> str:
+    """When a picture was taken, as the library keeps it; with `~` where only the file's own time says so."""
+    moment = str(facts.get("taken_at") or "")
+    return f"~{moment}" if moment and facts.get("taken_from") == "file" else moment
+
+
+def day_of(facts: Mapping[str, object]) -> str:
+    """The day a picture was taken, marked as `taken` does; nothing where nobody knows."""
+    moment = taken(facts)
+    return moment[: len("~2021-07-04") if moment.startswith("~") else len("2021-07-04")]
 
 
 def _put(

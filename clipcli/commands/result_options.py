@@ -41,7 +41,12 @@ MinSigmaOption = Annotated[
     ),
 ]
 FactsOption = Annotated[
-    bool, typer.Option("--facts", help="Show size, format, date, camera and place of each picture as well.")
+    bool,
+    typer.Option(
+        "--facts",
+        help="Show size, format, date, camera and place of each picture as well. ~ before a date: only the file's own "
+        "time says so.",
+    ),
 ]
 CopyToOption = Annotated[
     Path | None,

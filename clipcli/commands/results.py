@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.commands.galleries import Wanted, day_of, look, put_down
+from clipcli.commands.galleries import Wanted, day_of, look, put_down, taken
 from clipcli.commands.query import Query
 from clipcli.errors import InputError, UsageError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clipcli.render.gallery import Gallery
 
 FIELDS = ("rank", "score", "path", "path_b64", "image_id", "model")
-FACT_FIELDS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
+FACT_FIELDS = ("width", "height", "format", "taken_at", "taken_from", "camera", "lens", "latitude", "longitude")
 
 Facts = Mapping[int, Mapping[str, object]]  # by image id
 
@@ -194,7 +194,7 @@ def _gallery(found: Found) -> Gallery:
         Tile(
             path=hit.path,
             figures=(str(hit.rank), f"{hit.score:.3f}"),
-            detail=day_of(found.facts.get(hit.image_id, {}).get("taken_at")),
+            detail=day_of(found.facts.get(hit.image_id, {})),
         )
         for hit in found.hits
     ]
@@ -270,7 +270,7 @@ def write_hits(hits: Sequence[Hit], facts: Facts | None = None) -> None:
         row: list[Cell] = [str(hit.rank), f"{hit.score:.3f}"]
         if facts is not None:
             known = facts.get(hit.image_id, {})
-            row += [f"{known['width']}×{known['height']}", str(known["taken_at"] or ""), str(known["camera"] or "")]
+            row += [f"{known['width']}×{known['height']}", taken(known), str(known["camera"] or "")]
         rows.append([*row, PathCell(path=hit.path)])
     if rows:
         write_table(columns, rows)

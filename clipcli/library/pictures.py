@@ -21,7 +21,7 @@ from clipcli.library.stored_paths import absolute, to_stored
 
 __all__ = ["FACTS", "facts_of", "image_at", "images_at", "vector_of"]
 
-FACTS = ("width", "height", "format", "taken_at", "camera", "lens", "latitude", "longitude")
+FACTS = ("width", "height", "format", "taken_at", "taken_from", "camera", "lens", "latitude", "longitude")
 _IDS_AT_ONCE = 500
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from clipcli.photos.iptc import iptc_date, iptc_record
 from clipcli.photos.xmp import xmp_packet, xmp_place, xmp_values
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ _T = TypeVar("_T")
 class Facts:
     """`width` and `height` as seen upright. `taken_at` is ISO 8601, with a zone only where one is known.
 
-    `taken_from` says whether the date is the metadata's ("exif", "xmp") or the file's ("file"). `frames` is how many
-    can be read of a moving picture or one of several pages, None where nobody counted. `truncated`: the file is cut
-    short, and this is what is left of it.
+    `taken_from` says whether the date is the metadata's ("exif"; "xmp", which takes IPTC in) or the file's ("file").
+    `frames` is how many can be read of a moving picture or one of several pages, None where nobody counted.
+    `truncated`: the file is cut short, and this is what is left of it.
     """
 
     width: int
@@ -96,8 +97,8 @@ def orientation_of(exif: Exif) -> int:
 def read_facts(exif: Exif, info: Mapping[Any, Any], *, size: tuple[int, int], format: str, mtime_ns: int) -> Facts:
     """The facts of a picture: `info` is what Pillow keeps beside EXIF, `mtime_ns` 0 means the file's time is unknown.
 
-    EXIF comes before XMP, fact by fact. Which way up `width` and `height` are is left to the caller, who turns the
-    picture.
+    EXIF comes before XMP, and that before IPTC, fact by fact. Which way up `width` and `height` are is left to the
+    caller, who turns the picture.
     """
     main: Mapping[int, Any] = exif
     detail: Mapping[int, Any] = _or_else({}, lambda: exif.get_ifd(_EXIF_IFD))
@@ -106,7 +107,8 @@ def read_facts(exif: Exif, info: Mapping[Any, Any], *, size: tuple[int, int], fo
     # pi-heif turns the picture itself and keeps what the file said under a name of its own.
     turned = info.get("original_orientation")
     orientation = turned if isinstance(turned, int) and turned in range(1, 9) else orientation_of(exif)
-    taken_at, taken_from = _taken(xmp, main, detail, mtime_ns)
+    iptc = _or_else(b"", lambda: iptc_record(info, main))
+    taken_at, taken_from = _taken(xmp, iptc, main, detail, mtime_ns)
     place = _or_else(None, lambda: _place(gps)) or _or_else(None, lambda: xmp_place(xmp))
     return Facts(
         width=size[0],
@@ -132,14 +134,18 @@ def _or_else(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
         return default
 
 
-def _taken(xmp: str, main: Mapping[int, Any], exif: Mapping[int, Any], mtime_ns: int) -> tuple[str | None, str | None]:
+def _taken(
+    xmp: str, iptc: bytes, main: Mapping[int, Any], exif: Mapping[int, Any], mtime_ns: int
+) -> tuple[str | None, str | None]:
     """When the picture was taken comes before when it was scanned, and that before when the file was changed last.
 
-    The order is that of the Metadata Working Group's guidelines (2.0, 5.3, "Date/Time").
+    The order is that of the Metadata Working Group's guidelines (2.0, 5.3, "Date/Time"). IPTC's DateCreated is the same
+    field as XMP's photoshop:DateCreated, and counts as "xmp".
     """
     dates: tuple[tuple[str, Callable[[], str | None]], ...] = (
         ("exif", lambda: _exif_date(main, exif, _DATE_ORIGINAL)),
         ("xmp", lambda: _first(map(parse_date, xmp_values(xmp, "exif:DateTimeOriginal", "photoshop:DateCreated")))),
+        ("xmp", lambda: parse_date(iptc_date(iptc))),
         ("exif", lambda: _exif_date(main, exif, _DATE_DIGITIZED)),
         ("xmp", lambda: _first(map(parse_date, xmp_values(xmp, "exif:DateTimeDigitized", "xmp:CreateDate")))),
         ("exif", lambda: _exif_date(main, exif, _DATE_TIME)),

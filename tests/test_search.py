@@ -383,3 +383,18 @@ def test_a_reader_that_leaves_early_hurts_nobody(own_library: Path) -> None:
     said = process.stderr.read()
     process.stderr.close()
     assert (process.wait(60), said) == (0, b"")
+
+
+def test_a_text_that_is_too_long_is_said_to_be_cut(search: Search) -> None:
+    short, long = search("red", "--format", "json"), search(*["red"] * 200, "--format", "json")
+    assert short.stderr == ""
+    assert (long.exit_code, len(long.stderr.splitlines())) == (0, 1)
+    assert len(json.loads(long.stdout)) == len(json.loads(short.stdout))
+    said = re.search(
+        r"reads (\d+) tokens at once: of the 200 words of .red red red red…. .* the first (\d+)$", long.stderr
+    )
+    assert said is not None
+    assert 0 < int(said[2]) <= int(said[1]) - 2
+    kept = search(*["red"] * int(said[2]), "--format", "json")
+    assert kept.stderr == ""
+    assert "with the beginning of the first" in search("red" * 500, "--format", "json").stderr

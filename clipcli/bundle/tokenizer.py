@@ -88,6 +88,11 @@ class Tokenizer:
             row[: len(ids)] = ids
         return rows
 
+    def full_lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, markers included, before it is cut to the context."""
+        texts = [clean(text.encode("utf-8", "replace").decode("utf-8"), self.cleaning) for text in texts]
+        return [len(ids) for ids in self._numbers(texts)]
+
     def _numbers(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """The numbers of each text, markers included."""
         for text, encoding in zip(texts, self._backend.encode_batch(texts), strict=True):

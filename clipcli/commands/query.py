@@ -169,6 +169,7 @@ def query_vector(
     pictures = {term: term.what for term in query.terms if isinstance(term.what, Path)}
     rows: dict[Term, NDArray[np.float32]] = {}
     if phrases:
+        _say_what_is_cut(model, phrases)
         rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
     if pictures:
         with closing(PictureDecoder(model.spec.preprocess, count=len(pictures))) as decoder:
@@ -187,6 +188,28 @@ def _unit(row: NDArray[np.float32]) -> NDArray[np.float64]:
 
     wide = np.asarray(row, dtype=np.float64)
     return wide / np.linalg.norm(wide)
+
+
+def _say_what_is_cut(model: Model, phrases: Sequence[Term]) -> None:
+    """A line for each text that is longer than the model's context: it reads the beginning only."""
+    from clipcli.render.notes import say
+
+    texts = [str(term.what) for term in phrases]
+    for text, length in zip(texts, model.tokenizer.full_lengths(texts), strict=True):
+        most = model.tokenizer.context_length
+        if length <= most:
+            continue
+        words = text.split()
+        kept, beyond = 0, len(words)  # how many words fit, found by halving
+        while beyond - kept > 1:
+            middle = (kept + beyond) // 2
+            fits = model.tokenizer.full_lengths([" ".join(words[:middle])])[0] <= most
+            kept, beyond = (middle, beyond) if fits else (kept, middle)
+        first = f"the first {kept:,}" if kept else "the beginning of the first"
+        say(
+            f"{model.name} reads {most} tokens at once: of the {len(words):,} words of "
+            f'"{" ".join(words[:4])[:60]}…" it was asked with {first}'
+        )
 
 
 def _pixels(decoder: PictureDecoder, path: Path) -> NDArray[np.float32]:

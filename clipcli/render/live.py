@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from clipcli.render.text import printable
@@ -16,16 +17,16 @@ from clipcli.render.text import printable
 class RateAndTimeLeft(ProgressColumn):
     """`148 photos/s, 0:02:10 left`, once there is something to go by."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self.unit = unit
+    def __init__(self, unit: str, *, rate: bool = True) -> None:
+        super().__init__(table_column=Column(no_wrap=True))  # the bar gives way, not the words
+        self.unit, self.rate = unit, rate
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         if not speed:
             return Text("")
         rate = f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
-        parts = [f"{rate} {self.unit}/s" if self.unit else f"{rate}/s"]
+        parts = [f"{rate} {self.unit}/s" if self.unit else f"{rate}/s"] if self.rate else []
         if task.time_remaining is not None and not task.finished:
             parts.append(f"{timedelta(seconds=round(task.time_remaining))} left")
         return Text(", ".join(parts), style="cyan")
@@ -59,13 +60,13 @@ class LiveBar:
 
 
 @contextmanager
-def live_bar(label: str, *, total: int | None, unit: str) -> Iterator[LiveBar]:
+def live_bar(label: str, *, total: int | None, unit: str, rate: bool = True) -> Iterator[LiveBar]:
     """A bar on stderr that disappears at the end."""
     display = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         CountOfTotal(),
-        RateAndTimeLeft(unit),
+        RateAndTimeLeft(unit, rate=rate),
         console=Console(stderr=True, highlight=False),
         transient=True,
         expand=True,

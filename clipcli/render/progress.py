@@ -39,8 +39,10 @@ class SilentBar:
 
 
 @contextmanager
-def progress_bar(label: str, *, total: int | None = None, unit: str = "") -> Iterator[Bar]:
+def progress_bar(label: str, *, total: int | None = None, unit: str = "", rate: bool = True) -> Iterator[Bar]:
     """Show progress while the block runs; `unit` names what is counted ("photos"). The bar is gone afterwards.
+
+    Without `rate` only the time left is shown beside the count: for a label that says more.
 
     Lines that `clipcli.render.notes.say` writes meanwhile appear above the bar.
     """
@@ -49,7 +51,7 @@ def progress_bar(label: str, *, total: int | None = None, unit: str = "") -> Ite
         return
     from clipcli.render.live import live_bar
 
-    with live_bar(printable(label), total=total, unit=unit) as bar, routed(bar.write_above):
+    with live_bar(printable(label), total=total, unit=unit, rate=rate) as bar, routed(bar.write_above):
         yield bar
 
 

@@ -90,12 +90,12 @@ class TrainingReport:
         """Move the bar to step `done`."""
         if not self._training:
             self._bars.close()
-            self._bar = self._bars.enter_context(progress_bar("training", total=total, unit="steps"))
+            self._bar = self._bars.enter_context(progress_bar("training", total=total, rate=False))
             self._training = True
         if self._bar is not None:
             self._bar.describe(
-                f"loss {now.loss:.3f}, scale {now.logit_scale:.1f}, rate {now.learning_rate:.1e}, "
-                f"gradient {now.gradient_norm:.2g}, {now.images_per_s:,.0f} pictures/s"
+                f"loss {now.loss:.3f}, scale {now.logit_scale:.1f}, lr {now.learning_rate:.1e}, "
+                f"grad {now.gradient_norm:.2g}, {now.images_per_s:,.0f}/s"
             )
             self._bar.advance(done - self._done)
         self._done = done

@@ -21,8 +21,9 @@ class Bars:
         self.shown: list[list[Any]] = []
 
     @contextmanager
-    def __call__(self, label: str, *, total: int, unit: str) -> Iterator[Bars]:
+    def __call__(self, label: str, *, total: int, unit: str = "", rate: bool = True) -> Iterator[Bars]:
         assert all(not bar[3] for bar in self.shown)  # one at a time
+        assert unit if rate else not unit
         self.shown.append([label, total, 0, True])
         yield self
         self.shown[-1][3] = False
@@ -77,7 +78,7 @@ def test_bars(bars: Bars) -> None:
     assert bars.shown == [
         ["reading pictures", 30, 20, False],
         ["reading dev", 10, 10, False],
-        ["loss 2.250, scale 14.3, rate 5.0e-05, gradient 1.2, 1,234 pictures/s", 60, 42, False],
+        ["loss 2.250, scale 14.3, lr 5.0e-05, grad 1.2, 1,234/s", 60, 42, False],
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,8 @@ def prepare_data(
     train_rows = len(rows)
     held = _read(options.validation, options, rows, summary)
 
-    budget = options.cache_mb * 2**20 if options.cache_mb else available_memory() // 3
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started on this machine
+    budget = options.cache_mb * 2**20 if options.cache_mb else available_memory() // (3 * beside)
     store = PictureStore(rows, preprocess, crop_min=options.crop_min, budget=budget)
     bad = store.load(range(train_rows), begin("reading pictures", train_rows))
     summary.refused.extend((rows[number].name, f"unreadable picture ({reason})") for number, reason in bad)

@@ -161,6 +161,22 @@ def test_export(clip: Clip, own_library: Path, own_photos: Path) -> None:
     assert clip("export", "-l", "nothing").stderr == "there are no such tags\n"
 
 
+def test_every_picture_with_tags_is_exported(clip: Clip, own_library: Path, tmp_path: Path) -> None:
+    """Also those without a vector, or with one of an older content; a file of embeddings says that it lacks them."""
+    clip("add", "-l", "mine", "red.png", "blue.png", "green.png")
+    with sqlite3.connect(own_library) as connection:
+        connection.execute("DELETE FROM embeddings WHERE image_id = (SELECT id FROM images WHERE path = 'red.png')")
+        connection.execute("UPDATE images SET digest = hex(zeroblob(32)) WHERE path = 'blue.png'")
+    connection.close()
+    for more in ((), ("--where", "1")):
+        found = records(clip("export", "--format", "ndjson", *more))
+        assert {Path(one["path"]).stem for one in found} == {"red", "blue", "green"}
+    file = tmp_path / "all.npz"
+    written = CliRunner().invoke(app, ["library", "export", str(file), "--db", str(own_library)])
+    assert written.exit_code == 0
+    assert "2 pictures with tags and no current embedding by that model left out; 'clip tags export'" in written.stderr
+
+
 def test_side_cars(clip: Clip, own_library: Path, own_photos: Path) -> None:
     by_model(own_library, ("red", "warm", 0.25), ("blue", "cold", 0.125), ("green", "cold", 0.25))
     clip("add", "-l", "mine", "red.png")

@@ -21,10 +21,11 @@ def export_to_file(
 
     .npz is for NumPy: 'vectors' is a matrix with a row per picture, the other arrays say which picture that is.
     .parquet needs the extra 'parquet'. Without -m: the library's own model. 'clip library import' reads both. The
-    pictures' tags and what was decided about duplicates go with them.
+    pictures' tags and what was decided about duplicates go with them. A picture without a current embedding by that
+    model has no row; 'clip tags export' has the tags of all pictures.
     """
     from clipcli.commands.opening import open_library
-    from clipcli.library.interchange import export_embeddings
+    from clipcli.library.interchange import export_embeddings, tagged_without_row
     from clipcli.library.models import own_model, stored_models
     from clipcli.render.notes import counted, say
     from clipcli.render.progress import progress_bar
@@ -49,7 +50,13 @@ def export_to_file(
             done = rows
 
         rows = export_embeddings(library, chosen, file, on_progress=told)
+        left_out = tagged_without_row(library, chosen)
     say(f"{short_path(os.fsencode(file))}: {counted(rows, 'picture')} by {chosen.name} ({chosen.precision})")
+    if left_out:
+        say(
+            f"{counted(left_out, 'picture')} with tags and no current embedding by that model left out; "
+            "'clip tags export' writes the tags of all"
+        )
 
 
 def import_from_file(

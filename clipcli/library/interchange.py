@@ -29,7 +29,7 @@ from clipcli.library.stored_paths import absolute, from_stored, to_stored
 from clipcli.library.tag_transfer import TagWriter, exported_extras, exported_tags, import_decisions
 from clipcli.photos.facts import Facts
 
-__all__ = ["Imported", "export_embeddings", "import_embeddings", "origin_of"]
+__all__ = ["Imported", "export_embeddings", "import_embeddings", "origin_of", "tagged_without_row"]
 
 _ROWS_AT_ONCE = 2048
 _LENGTH_OFF = 1e-3
@@ -93,6 +93,16 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
             os.unlink(partial)
         raise
     return int(rows)
+
+
+def tagged_without_row(library: Library, model: StoredModel) -> int:
+    """How many pictures have tags and no place in an export of this model, which has a row for each vector."""
+    with library.read() as connection:
+        (count,) = connection.execute(
+            f"SELECT count(DISTINCT image_id) FROM tags WHERE image_id NOT IN (SELECT images.id {_CURRENT})",
+            _values(model),
+        ).fetchone()
+    return int(count)
 
 
 def origin_of(source: Path) -> Origin:

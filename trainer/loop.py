@@ -86,7 +86,12 @@ class Fit:
             processes=self.processes,
         )
         self.update = Step(
-            self.objective, self.optimiser, self.scaler, max_grad_norm=options.max_grad_norm, gradient=gradient
+            self.objective,
+            self.optimiser,
+            self.scaler,
+            max_grad_norm=options.max_grad_norm,
+            gradient=gradient,
+            logit_scale=model.logit_scale,
         )
         self.step_number = begin
         self.best = -1.0
@@ -164,7 +169,6 @@ class Fit:
             step=self.step_number,
             steps=self.steps,
             images=len(batch.positives),
-            logit_scale=self.model.logit_scale.exp().item(),
         )
 
     def learning_rate(self, step: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -56,7 +57,7 @@ class Record:
         if self.lead:
             self.reporter.say(line)
 
-    def step(self, update: Update, *, step: int, steps: int, images: int, logit_scale: float) -> None:
+    def step(self, update: Update, *, step: int, steps: int, images: int) -> None:
         """Step `step` of `steps` with so many pictures is done."""
         self.losses.append(update.loss)
         self.recent.append(update)
@@ -64,7 +65,7 @@ class Record:
         now = Progress(
             loss=update.loss,
             images_per_s=self.pace.images_per_s,
-            logit_scale=logit_scale,
+            logit_scale=update.logit_scale,
             learning_rate=update.learning_rate,
             gradient_norm=update.gradient_norm,
             seconds_left=self.pace.seconds_left(steps - step),
@@ -76,12 +77,14 @@ class Record:
 
     def _write_steps(self, now: Progress, step: int, images: int) -> None:
         """A line for the steps since the last one: means, and where things stand."""
+        # In fp16 a step whose gradient overflows is left out, and has no length.
+        lengths = [update.gradient_norm for update in self.recent if math.isfinite(update.gradient_norm)]
         line = {
             "step": step,
             "of_steps": len(self.recent),
             "images": step * images,
             "loss": sum(update.loss for update in self.recent) / len(self.recent),
-            "gradient_norm": sum(update.gradient_norm for update in self.recent) / len(self.recent),
+            "gradient_norm": sum(lengths) / max(1, len(lengths)),
             "learning_rate": now.learning_rate,
             "logit_scale": now.logit_scale,
             "images_per_s": round(now.images_per_s, 1),

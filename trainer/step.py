@@ -64,6 +64,7 @@ class Update:
     loss: float
     gradient_norm: float  # before its length is limited
     learning_rate: float
+    logit_scale: float  # that the loss was computed with
 
 
 class Step:
@@ -77,9 +78,10 @@ class Step:
         *,
         max_grad_norm: float,
         gradient: Gradient = plain_gradient,
+        logit_scale: Tensor,
     ) -> None:
         self.objective, self.optimiser, self.scaler = objective, optimiser, scaler
-        self.max_grad_norm, self.gradient = max_grad_norm, gradient
+        self.max_grad_norm, self.gradient, self.logit_scale = max_grad_norm, gradient, logit_scale
 
     def __call__(self, batch: Batch, learning_rate: float) -> Update:
         """One update.
@@ -97,7 +99,8 @@ class Step:
             [parameter for group in groups for parameter in group["params"]], self.max_grad_norm
         )
         # One look at the device a step: each waits until it has done everything.
-        total, shown, length = torch.stack([loss.total.detach(), loss.shown.detach(), norm.to(loss.total)]).tolist()
+        seen = [loss.total, loss.shown, norm, self.logit_scale.exp()]
+        total, shown, length, scale = torch.stack([value.detach().to(loss.total) for value in seen]).tolist()
         if not math.isfinite(total):
             raise NotFinite("loss")
         if not math.isfinite(length) and not self.scaler.is_enabled():  # the scaler knows what to do about it
@@ -105,4 +108,4 @@ class Step:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.objective.after_update()
-        return Update(loss=shown, gradient_norm=length, learning_rate=learning_rate)
+        return Update(loss=shown, gradient_norm=length, learning_rate=learning_rate, logit_scale=scale)

@@ -1,4 +1,4 @@
-"""Pairs of pictures and texts from CSV, TSV, Parquet and folders of class folders, as plain rows.
+"""Pairs of pictures and texts from CSV, TSV, JSON lines, Parquet, tar shards and folders of classes, as plain rows.
 
 Nothing is decoded here. Rows that cannot be pairs (no such file, no text) are set aside with the reason.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipcli.datasets.csv_pairs import read_csv
+from clipcli.datasets.jsonl_pairs import read_jsonl
 from clipcli.datasets.parquet_pairs import read_parquet
 from clipcli.datasets.rows import IMAGE_ENDINGS, Row, Source, as_text, is_picture_name
+from clipcli.datasets.tar_pairs import is_shards, read_shards
 from clipcli.errors import DataError, NotFoundError
 
 __all__ = ["IMAGE_ENDINGS", "Row", "Source", "read_source"]
 
 CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+JSON_ENDINGS = frozenset({".jsonl", ".ndjson"})
 PARTS_OF_DATA = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
@@ -25,6 +28,8 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
         NotFoundError: there is nothing at `path`.
         DataError: it is none of the known kinds, or its columns cannot be told.
     """
+    if is_shards(path) and not path.is_dir():
+        return read_shards(path, text_column)
     if not path.exists():
         raise NotFoundError(f"no such file or folder: {path}")
     try:
@@ -34,10 +39,13 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
             return read_parquet(path, image_column, text_column)
         if path.suffix.lower() in CSV_ENDINGS:
             return read_csv(path, image_column, text_column)
+        if path.suffix.lower() in JSON_ENDINGS:
+            return read_jsonl(path, image_column, text_column)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: {error.strerror}") from error
     raise DataError(
-        f"{path.name} is no kind of pairs this reads: a .csv, .tsv or .parquet file, or a folder of class folders"
+        f"{path.name} is no kind of pairs this reads: a .csv, .tsv, .jsonl, .parquet or .tar file, "
+        "or a folder of class folders"
     )
 
 

@@ -184,7 +184,9 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such file or folder"):
         read_source(tmp_path / "gone.csv")
     (tmp_path / "pairs.xlsx").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"pairs.xlsx is no kind of pairs this reads: a .csv, .tsv or .parquet file"):
+    with pytest.raises(
+        DataError, match=r"pairs.xlsx is no kind of pairs this reads: a .csv, .tsv, .jsonl, .parquet or .tar file"
+    ):
         read_source(tmp_path / "pairs.xlsx")
 
 

@@ -160,7 +160,7 @@ def test_a_run_in_chunks_is_the_run_without(tmp_path: Path, pairs: Path) -> None
     assert chunked.losses == pytest.approx(whole.losses, rel=1e-5)
     assert not any("batch norm" in line for line in chunked.lines)
     train(options(pairs, epochs=1.0, chunk_size=4), tmp_path / "normed", normed)
-    assert any("statistics from each chunk by itself" in line for line in normed.lines)
+    assert any("statistics from each part of a step by itself" in line for line in normed.lines)
 
 
 @pytest.mark.parametrize(("count", "world"), [(10, 4), (3, 4), (1, 2), (0, 3), (8, 2)])

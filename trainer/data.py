@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clipcli.bundle.spec import Preprocess
+from clipcli.bundle.spec import Preprocess, read_spec
+from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.datasets.sources import Row, read_source
 from clipcli.errors import DataError, ImageError
+from trainer.doctor import Finding, diagnose, set_aside, small_validation
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
 from trainer.validation import ValidationSet
@@ -37,6 +39,7 @@ class DataSummary:
     validation: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)  # (where, reason)
     notes: list[str] = field(default_factory=list)  # what looks odd and is done all the same
+    findings: list[Finding] = field(default_factory=list)  # every fault by a name, what was set aside among them
 
     def reasons(self) -> list[tuple[str, int, str]]:
         """(reason, how many, an example), the commonest first."""
@@ -106,6 +109,7 @@ def prepare_data(
     sets = [_validation_set(name, numbers, store, summary, begin) for name, numbers in held]
     _count(summary, rows, sources, sets)
     _remark(summary, rows, sources, held)
+    _diagnose(summary, store, sources, held, options)
     summarise(summary)
     _judge(summary, rows, sources, sets, options)
     return Data(rows=rows, groups=[source for source in sources if source], store=store, sets=sets, summary=summary)
@@ -226,6 +230,31 @@ def _remark(
         summary.notes.append(
             f"{len(both):,} of the pictures to check with {verb} also trained on: the figures will flatter the model"
         )
+
+
+def _diagnose(
+    summary: DataSummary,
+    store: PictureStore,
+    sources: Sequence[Sequence[int]],
+    held: Sequence[tuple[str, Sequence[int]]],
+    options: TrainOptions,
+) -> None:
+    used = [number for source in sources for number in source]
+    others = [number for _, numbers in held for number in numbers]
+    words = Tokenizer.of(Path(options.start), read_spec(Path(options.start))) if options.start is not None else None
+    summary.findings = [
+        *set_aside(summary.refused),
+        *diagnose(
+            store.rows,
+            used,
+            others,
+            store.digests | store.contents(others),
+            options,
+            lengths=words.full_lengths if words is not None else None,
+            context=words.context_length if words is not None else 0,
+        ),
+        *small_validation(summary.validation),
+    ]
 
 
 def _judge(

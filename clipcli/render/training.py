@@ -14,6 +14,21 @@ WALK_WIDTH = 18  # of a column
 WAYS = (("text_to_image", "text→image"), ("image_to_text", "image→text"))
 
 
+class Fault(Protocol):
+    """A fault of the data: `trainer.doctor.Finding`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def then(self) -> str: ...
+    @property
+    def examples(self) -> tuple[str, ...]: ...
+
+
 class Summary(Protocol):
     """What is told of the data: `trainer.data.DataSummary`, which this package does not import."""
 
@@ -24,6 +39,9 @@ class Summary(Protocol):
     training: int
     validation: int
     notes: list[str]
+
+    @property
+    def findings(self) -> Sequence[Fault]: ...
 
     def reasons(self) -> list[tuple[str, int, str]]: ...
 
@@ -85,6 +103,11 @@ class TrainingReport:
             say(f"  set aside: {count:,} × {reason}, as {example}")
         for note in summary.notes:
             say(f"  note: {note}")
+        told = {reason.split(" (")[0] for reason, _, _ in summary.reasons()} | {"small validation"}  # said elsewhere
+        for fault in summary.findings:
+            if fault.name not in told:
+                example = f", as {fault.examples[0]}" if fault.examples else ""
+                say(f"  warning: {fault.name}: {fault.count:,} {fault.what}{example}; {fault.then}")
 
     def step(self, done: int, total: int, now: Progress) -> None:
         """Move the bar to step `done`."""

@@ -6,6 +6,7 @@ Shapes: B pictures, T texts, L tokens, S image size.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from trainer.options import SameText
 from trainer.pictures import Crop, PictureStore
 
 __all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
+
+# Decoding lets go of the interpreter's lock. One core at least is left to the step where there are several.
+WORKERS = max(1, min(8, (os.cpu_count() or 1) - 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,9 +101,12 @@ class BatchMaker:
         self.picture = _same_pictures(rows)
         self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
 
-    def stream(self, start: int, stop: int, *, ahead: int = 3) -> Batches:
-        """Batches of the steps from `start` to `stop`, made by a thread in the background."""
-        return Batches(self, start, stop, ahead)
+    def stream(self, start: int, stop: int, *, ahead: int = 0) -> Batches:
+        """Batches of the steps from `start` to `stop`, in order, made by threads; `ahead` at most, 0 is three or more.
+
+        Each is made from its step's number alone, so how many threads there are changes nothing in it.
+        """
+        return Batches(self, start, stop, ahead or 2 + WORKERS, WORKERS)
 
     def make(self, step: int) -> Batch:
         """The batch of one step."""
@@ -180,11 +187,11 @@ def _same_pictures(rows: Sequence[Row]) -> NDArray[np.int64]:
 
 
 class Batches:
-    """An iterator that keeps some batches ready. Close it, or use it as a context, to let go of its thread."""
+    """An iterator that keeps some batches ready. Close it, or use it as a context, to let go of its threads."""
 
-    def __init__(self, maker: BatchMaker, start: int, stop: int, ahead: int) -> None:
+    def __init__(self, maker: BatchMaker, start: int, stop: int, ahead: int, workers: int) -> None:
         self.maker, self.next, self.stop = maker, start, stop
-        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self.pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="batches")
         self.waiting = [self.pool.submit(maker.make, step) for step in range(start, min(stop, start + ahead))]
         self.asked = start + len(self.waiting)
 

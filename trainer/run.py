@@ -32,7 +32,7 @@ from trainer.tuning import choose_parameters, trained_numbers
 from trainer.validation import by_luck, score
 from trainer.vocabulary import learn_vocabulary
 
-__all__ = ["RunReporter", "Trained", "is_finished", "resume", "train"]
+__all__ = ["RunReporter", "Trained", "examine", "is_finished", "resume", "train"]
 
 # Of the pictures CLIP was trained on (the original release); for pretraining any fixed values do.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -73,6 +73,11 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
         with processes.agreed():  # until the others have read the data
             pass
         return _go(options, run, data, reporter, processes)
+
+
+def examine(options: TrainOptions, reporter: RunReporter) -> Data:
+    """Read and judge the data as a run would, and take no step. Raises as `train` does before the first one."""
+    return prepare_data(options, _start(options).preprocess, begin=reporter.begin, summarise=reporter.summary)
 
 
 def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[TrainOptions, Data]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipcli.commands.data_doctor import run_doctor
+from clipcli.commands.options import Format
 from clipcli.commands.training_run import check_free, fall_silent, run_training
 from clipcli.errors import MissingExtraError, UsageError
 
@@ -52,7 +54,9 @@ def train(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="DATA", help="CSV, TSV or Parquet files of pairs, or folders of class folders.", show_default=False
+            metavar="DATA",
+            help="CSV, TSV, JSON lines, Parquet or tar shards of pairs, or folders of class folders.",
+            show_default=False,
         ),
     ] = None,
     start: Annotated[
@@ -154,6 +158,13 @@ def train(
         list[str] | None,
         _option("--set", metavar="NAME=VALUE", help="Any other setting; docs/training.md has all. Give several."),
     ] = None,
+    doctor_only: Annotated[
+        bool, typer.Option("--doctor-only", help="Only say what is wrong with the data; train nothing.")
+    ] = False,
+    format: Annotated[
+        Format | None,
+        _option("--format", metavar="table|json|ndjson|csv|tsv", help="Of what --doctor-only writes. Default: table."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
 ) -> None:
     """Train a model on pictures with texts, and install it.
@@ -170,6 +181,8 @@ def train(
     """
     fall_silent()
     _require_train()
+    if format is not None and not doctor_only:
+        raise UsageError("--format says how --doctor-only writes what it finds; training writes no records")
     chosen = {
         "validation": tuple(str(Path(path).resolve()) for path in validation or ()) or None,
         "image_column": image_column,
@@ -193,16 +206,19 @@ def train(
     }
     if resume is not None:
         chosen.pop("anchor")
-        alone = [data, start, scratch, recipe, name, output, settings, *chosen.values()]
+        alone = [data, start, scratch, recipe, name, output, settings, doctor_only, *chosen.values()]
         if any(value is not None and value is not False for value in alone):
             raise UsageError("--resume goes on with the run as it was begun; leave the other options out")
         run_training(None, resume, replace, anchor=anchor)
         return
     if not data:
-        raise UsageError("no pairs to train on: name a CSV, TSV or Parquet file or a folder (see 'clip train --help')")
+        raise UsageError("no pairs to train on: name a file of pairs or a folder (see 'clip train --help')")
     called = _name(name, data[0])
     chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
     options = _options(chosen, settings or [], start, scratch, recipe)
+    if doctor_only:
+        run_doctor(options, format)
+        return
     check_free(called, replace, "give another --name, or --replace")
     run_training(options, output or _unused(Path("runs") / called), replace)
 

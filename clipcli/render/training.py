@@ -69,6 +69,7 @@ class TrainingReport:
         self._bar: Bar | None = None
         self._done = 0
         self._training = False
+        self.summarised: Summary | None = None  # what was told of the data
 
     def __enter__(self) -> TrainingReport:
         return self
@@ -91,6 +92,7 @@ class TrainingReport:
     def summary(self, summary: Summary) -> None:
         """What there is to train on, and what was set aside, with an example of each reason."""
         self._bars.close()
+        self.summarised = summary
         texts = [
             counted(number, one) for number, one in ((summary.captions, "caption"), (summary.labels, "label")) if number
         ]

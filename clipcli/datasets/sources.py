@@ -1,4 +1,4 @@
-"""Pairs of pictures and texts from CSV, TSV, JSON lines, Parquet, tar shards and folders of classes, as plain rows.
+"""Pairs of pictures and texts from tables, JSON lines, Parquet, tar shards, class folders and libraries, as plain rows.
 
 Nothing is decoded here. Rows that cannot be pairs (no such file, no text) are set aside with the reason.
 """
@@ -17,6 +17,7 @@ from clipcli.errors import DataError, NotFoundError
 __all__ = ["IMAGE_ENDINGS", "Row", "Source", "read_source"]
 
 CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+SQLITE = b"SQLite format 3\0"
 JSON_ENDINGS = frozenset({".jsonl", ".ndjson"})
 PARTS_OF_DATA = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
@@ -41,12 +42,27 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
             return read_csv(path, image_column, text_column)
         if path.suffix.lower() in JSON_ENDINGS:
             return read_jsonl(path, image_column, text_column)
+        with path.open("rb") as file:
+            is_database = file.read(len(SQLITE)) == SQLITE
+        if is_database:
+            return _tagged(path)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: {error.strerror}") from error
     raise DataError(
         f"{path.name} is no kind of pairs this reads: a .csv, .tsv, .jsonl, .parquet or .tar file, "
         "or a folder of class folders"
     )
+
+
+def _tagged(path: Path) -> Source:
+    """The pictures of a library that a person gave one tag, which is their label."""
+    from clipcli.datasets.examples import tagged_rows
+    from clipcli.library.store import Library
+
+    with Library.open(path) as library:
+        rows, several = tagged_rows(library)
+    refused = [(path.name, "several tags by hand")] * several
+    return Source(path, rows=rows, refused=refused)
 
 
 def _class_folders(folder: Path) -> Source:

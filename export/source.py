@@ -19,7 +19,7 @@ from export.weights import has_full_matrices
 from trainer.checkpoints import fill, load_run, load_weights
 from trainer.config import ArchConfig
 from trainer.options import TrainOptions
-from trainer.run import best_metrics
+from trainer.outcome import best_metrics
 from trainer.towers import Clip
 
 __all__ = ["RUN_FILE", "Source", "open_source"]

@@ -39,6 +39,12 @@ def _ours() -> Iterator[ArchConfig]:
     yield ArchConfig(
         name="RN-small-128", embedding_dim=384, image=_resnet(128, 48, (2, 3, 4, 2), 24), text=_text(320, 6, 5)
     )
+    yield ArchConfig(
+        name="RN-nano-64-bag",
+        embedding_dim=256,
+        image=_resnet(64, 48, (2, 3, 3), 12),
+        text=TextConfig(width=192, layers=1, heads=1, context_length=40, form="bag"),
+    )
     yield ArchConfig(name="ViT-nano-64/8", embedding_dim=256, image=_vit(64, 8, 192, 6, 3), text=_text(192, 3, 4, 40))
     yield ArchConfig(name="ViT-tiny-128/16", embedding_dim=256, image=_vit(128, 16, 192, 12, 3), text=_text(256, 6, 4))
     yield ArchConfig(name="ViT-S/32", embedding_dim=384, image=_vit(224, 32, 384, 12, 6), text=_text(384, 12, 6))

@@ -25,7 +25,7 @@ __all__ = [
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 ImageForm = Literal["clip", "mobile", "siglip"]
-TextForm = Literal["clip", "siglip"]
+TextForm = Literal["bag", "clip", "siglip"]
 PAPER_VOCABULARY = 49_408  # of the original release: 512 bytes and byte ends, 48,894 merges, two markers
 
 
@@ -154,8 +154,9 @@ class MobileConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextConfig:
-    """Transformer over tokens (Radford et al. 2019), in one of these forms.
+    """Transformer over tokens (Radford et al. 2019), or their mean, in one of these forms.
 
+    bag     no transformer: the mean of the tokens' embeddings, projected (`bag_text_tower.py`); one layer, one head
     clip    the feature is taken at the end token, the largest id, and projected
     siglip  no causal mask, layer norms with an epsilon of 1e-6; the feature is taken at the last position, whatever
             stands there, and projected with a bias
@@ -184,6 +185,8 @@ class TextConfig:
             raise UsageError(f"causal is true or false, not {self.causal!r}")
         if self.causal and self.form == "siglip":
             raise UsageError("a text tower of the form siglip has no causal mask")
+        if self.form == "bag" and ((self.layers, self.heads, self.mlp_width) != (1, 1, None) or not self.causal):
+            raise UsageError("a text tower of the form bag is one layer with one head, and causal")
         if self.width % self.heads:
             raise UsageError(f"text width {self.width} is not a multiple of {self.heads} heads")
         if self.context_length < 3:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.bag_text_tower import BagTextTower
 from trainer.config import ArchConfig, MobileConfig, ResNetConfig
 from trainer.mobile_tower import MobileTower
 from trainer.resnet import ModifiedResNet
@@ -37,7 +38,11 @@ class Clip(nn.Module):
             self.image_tower = MobileTower(config.image, config.embedding_dim)
         else:
             self.image_tower = VisionTransformer(config.image, config.embedding_dim, config.activation)
-        self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation_of_text)
+        self.text_tower: BagTextTower | TextTransformer
+        if config.text.form == "bag":
+            self.text_tower = BagTextTower(config.text, config.embedding_dim)
+        else:
+            self.text_tower = TextTransformer(config.text, config.embedding_dim, config.activation_of_text)
         scale, bias = INITIAL_SIGMOID if config.sigmoid else (INITIAL_LOGIT_SCALE, None)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.logit_bias = None if bias is None else nn.Parameter(torch.tensor(bias))

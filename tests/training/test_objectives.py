@@ -185,7 +185,7 @@ def figure_1_of_siglip(towers: Clip, pixels: Tensor, tokens: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("sigmoid", [False, True], ids=["contrastive", "sigmoid"])
 def test_a_step_has_the_loss_and_the_gradient_of_the_paper(sigmoid: bool) -> None:
-    """From pixels and tokens to the gradient of every weight, in float64. Measured: 4e-16 and 5e-15."""
+    """From pixels and tokens to the gradient of every weight, in float64. Measured: at most 9e-16."""
     torch.manual_seed(3)
     towers = Clip(ArchConfig(name="t", embedding_dim=16, image=VIT.image, text=TEXT, sigmoid=sigmoid)).double()
     count = 11

@@ -14,11 +14,11 @@ from clipcli.bundle.spec import (
     preprocess_from_dict,
     read_spec,
 )
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.errors import ModelError, NotFoundError, UsageError
 from export.weights import has_full_matrices
 from trainer.checkpoints import fill, load_run, load_weights
 from trainer.config import ArchConfig
-from trainer.options import TrainOptions
+from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics
 from trainer.towers import Clip
 
@@ -46,7 +46,7 @@ class Source:
 
 
 def open_source(folder: Path) -> Source:
-    """Read a run folder or a bundle. Raises NotFoundError, ModelError, DataError."""
+    """Read a run folder or a bundle. Raises NotFoundError, ModelError, DataError, UsageError."""
     if (folder / RUN_FILE).is_file():
         return _run(folder)
     if (folder / MODEL_FILE).is_file():
@@ -57,8 +57,13 @@ def open_source(folder: Path) -> Source:
 
 
 def _run(folder: Path) -> Source:
-    model, facts = load_run(folder)
     options = TrainOptions.load(folder)
+    if options.objective in PREDICTING:
+        raise UsageError(
+            f"{folder} has learnt by --objective {options.objective}, which leaves no text tower: there is no model to "
+            "search with"
+        )
+    model, facts = load_run(folder)
     # Names only: where the data lies on this machine is nobody's business who is given the model.
     provenance = {
         **facts.get("provenance", {}),

@@ -25,9 +25,10 @@ from trainer.encoding import Encoder
 from trainer.gradients import choose_gradient, has_batch_statistics
 from trainer.half_precision import prepare_memory
 from trainer.lora import merged
-from trainer.matching import Matching
+from trainer.objective_choice import choose_objective
 from trainer.optimiser import LearningRate, forget, make_optimiser
 from trainer.options import TrainOptions
+from trainer.predicting import Predicting, head_weights
 from trainer.processes import Processes
 from trainer.record import Record, Reporter
 from trainer.run_state import restore, state_of
@@ -70,7 +71,7 @@ class Fit:
         prepare_memory(model, options, compute)
         torch.manual_seed(options.seed)
         self.encoder = Encoder(self.model, preprocess, compute, compile=options.compile)
-        self.objective: Objective = Matching(self.encoder, labels=len(maker.labels), label_loss=options.label_loss)
+        self.objective: Objective = choose_objective(self.encoder, options, labels=len(maker.labels))
         steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
         self.begin, self.steps = begin, begin + steps  # steps before `begin` were another part of the run
         self.rate = LearningRate(peak=options.lr, steps=steps, warmup=options.warmup)
@@ -256,11 +257,20 @@ class Fit:
         if value >= self.best:
             self.best = value
             if self.processes.lead:
-                save_best(self.folder, merged(self.model))
+                save_best(self.folder, self._to_keep())
         self.record.epoch(line)
+
+    def _to_keep(self) -> dict[str, torch.Tensor]:
+        if isinstance(self.objective, Predicting):
+            return head_weights(self.objective)
+        return merged(self.model)
 
     def validate(self) -> dict[str, float]:
         """Shares by name, as `trainer.validation.validate`."""
+        if isinstance(self.objective, Predicting):
+            return self.objective.validate(
+                self.sets, tokenise=self.maker.tokenise, end_id=self.maker.end_id, templates=self.options.templates
+            )
         return validate(
             self.model,
             self.sets,

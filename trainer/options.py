@@ -11,11 +11,13 @@ from typing import Any, Literal, get_args
 
 from clipcli.errors import DataError, NotFoundError, UsageError
 
-__all__ = ["Precision", "SameText", "TrainOptions", "Tune"]
+__all__ = ["PREDICTING", "ObjectiveName", "Precision", "SameText", "TrainOptions", "Tune"]
 
 SameText = Literal["positive", "ignore", "negative"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Tune = Literal["full", "lora", "head", "image", "text"]
+ObjectiveName = Literal["auto", "contrastive", "sigmoid", "bag-of-words", "caption"]
+PREDICTING = ("bag-of-words", "caption")  # learn an image tower alone: for comparison, nothing to search with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +44,7 @@ class TrainOptions:
     warmup: float = 0.1  # share of all steps
     max_grad_norm: float = 1.0
     same_text: SameText = "positive"
+    objective: ObjectiveName = "auto"  # what is learnt; auto: what the towers were made for
     label_loss: float = 0.0  # weight of a linear classifier on the image embeddings, dropped at the end
     crop_min: float = 1.0  # least side of the random square crop, as a share of the shorter side
     flip: bool = False  # mirror half of the pictures
@@ -129,6 +132,14 @@ class TrainOptions:
             "the gradient norm's limit must be above 0": not self.max_grad_norm > 0,
             f"--same-text is one of {', '.join(get_args(SameText))}": self.same_text not in get_args(SameText),
             f"--precision is one of {', '.join(get_args(Precision))}": self.precision not in get_args(Precision),
+            f"--objective is one of {', '.join(get_args(ObjectiveName))}": self.objective
+            not in get_args(ObjectiveName),
+            f"--objective {self.objective} learns an image tower alone, from nothing: it goes with --scratch, and not "
+            "with label_loss, ema_decay, half_text, final_resolution or chunk_size": self.objective in PREDICTING
+            and (
+                self.start is not None
+                or any((self.label_loss, self.ema_decay, self.half_text, self.final_resolution, self.chunk_size))
+            ),
             f"--tune is one of {', '.join(get_args(Tune))}": self.tune not in get_args(Tune),
             "--tune chooses what fine-tuning changes; from scratch everything is trained": self.tune != "full"
             and self.start is None,

@@ -118,10 +118,14 @@ class ModifiedResNet(nn.Module):
                 nn.init.zeros_(module.bn3.weight)
 
     def forward(self, pixels: Tensor) -> Tensor:
+        return cast(Tensor, self.attnpool(self.maps(pixels)))
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W): the last ones, before they are pooled."""
         x = F.relu(self.bn1(self.conv1(pixels)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = F.relu(self.bn3(self.conv3(x)))
         x = self.avgpool(x)
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        return cast(Tensor, self.attnpool(x))
+        return cast(Tensor, x)

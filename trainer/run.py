@@ -20,7 +20,8 @@ from trainer.defaults import settle
 from trainer.device import choose_compute, wants_cuda
 from trainer.finishing import Examples, Teller, finish
 from trainer.loop import Fit, Reporter
-from trainer.options import TrainOptions
+from trainer.objective_choice import suited
+from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics, is_finished
 from trainer.processes import Processes, together
 from trainer.record import Silent
@@ -50,7 +51,7 @@ class Trained:
     """Where a finished run left its model, and how good it is."""
 
     run: Path
-    bundle: Path
+    bundle: Path | None  # none where nothing is to be exported
     metrics: dict[str, Any]
     examples: Examples | None = None  # of what the model finds among the held-out pictures, and found before
 
@@ -86,7 +87,7 @@ def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[Tra
     choose_compute(options)  # a device that cannot be used is better heard of now than after the pictures
     started = _start(options)
     data = prepare_data(options, started.preprocess, begin=reporter.begin, summarise=reporter.summary)
-    config = started.config
+    config = suited(started.config, options)
     if options.by_pairs:
         options, named = settle(options, data.summary.training), options.by_pairs
         values = ", ".join(f"{name} {getattr(options, name):g}" for name in named)
@@ -249,8 +250,8 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
             if processes.lead:
                 enlarge_run(run, fit.step_number, options.final_resolution)
         return _resume(run, reporter, processes)
-    if not processes.lead:
-        return Trained(run=run, bundle=run / "bundle", metrics={})
+    if not processes.lead or options.objective in PREDICTING:
+        return Trained(run=run, bundle=None, metrics=best_metrics(run) if processes.lead else {})
     examples = finish(
         run,
         options,
@@ -273,6 +274,8 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
 
 def _tuned(model: Clip, options: TrainOptions) -> str:
     """How much of it is trained, where that is not all."""
+    if options.objective in PREDICTING:
+        return f", of which the image tower learns by {options.objective}"
     if options.tune == "full":
         return ""
     how = f"{options.tune}, rank {options.rank}" if options.tune == "lora" else options.tune

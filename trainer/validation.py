@@ -132,4 +132,6 @@ def score(metrics: Metrics) -> float:
             recalls.setdefault(name.split("@")[0], []).append(value)
     chosen = [sum(values) / len(values) for values in recalls.values()]
     chosen += [value for name, value in metrics.items() if name.endswith("/top1")]
+    if not chosen:  # objectives that predict words, on pictures with captions
+        chosen = [value for name, value in metrics.items() if name.endswith("/likelihood")]
     return sum(chosen) / len(chosen) if chosen else 0.0

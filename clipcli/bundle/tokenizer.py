@@ -110,6 +110,10 @@ class Tokenizer:
             begin = found.end()
         return [*ids, *self._backend.encode(text[begin:], add_special_tokens=False).ids, self.end_id]
 
+    def decode(self, numbers: Sequence[int]) -> str:
+        """The text that tokens stand for, without markers, blanks at its ends taken away."""
+        return str(self._backend.decode(list(numbers), skip_special_tokens=True)).strip()
+
     def entries(self) -> list[str]:
         """What the vocabulary holds, spelt its own way, in the order of the numbers."""
         numbers = self._backend.get_vocab(with_added_tokens=False)

@@ -34,6 +34,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(name="tags", summary="Give, list and export tags; sort pictures by them.", section=EVERYDAY),
     Entry(name="library", summary="Make, inspect and look after a library.", section=EVERYDAY),
     Entry(name="train", summary="Train a model on pictures with texts.", section=MODELS),
+    Entry(name="caption", summary="Write captions by a run that has learnt to.", section=MODELS),
     Entry(name="export", summary="Turn a training run into a model to use.", section=MODELS),
     Entry(name="eval", summary="Measure how good models are on your own pictures.", section=MODELS),
     Entry(name="models", summary="List, fetch, import, show, verify and remove models.", section=MODELS),

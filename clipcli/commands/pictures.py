@@ -1,6 +1,6 @@
 """Pictures named on a command line, files and folders alike: which they are, and their embeddings.
 
-Shapes: N images, D embedding.
+Shapes: N images, D embedding, S image size.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clipcli.bundle.encoder import Model
+    from clipcli.bundle.spec import Preprocess
 
 AT_ONCE = 32
 
@@ -66,7 +67,15 @@ def picture_paths(named: Sequence[Path], skipped: Skipped) -> list[bytes]:
 def embed_pictures(
     model: Model, paths: Sequence[bytes], skipped: Skipped
 ) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
-    """The readable ones of `paths` with their unit vectors (N, D), in order and in batches; progress on a terminal.
+    """The readable ones of `paths` with their unit vectors (N, D), in order and in batches; see `decode_pictures`."""
+    for kept, pixels in decode_pictures(model.spec.preprocess, paths, skipped):
+        yield kept, model.encode_images(pixels)
+
+
+def decode_pictures(
+    preprocess: Preprocess, paths: Sequence[bytes], skipped: Skipped
+) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
+    """The readable ones of `paths` as a model sees them (N, 3, S, S), in order and in batches; progress on a terminal.
 
     Decoding runs ahead while the model works, of more than a few in processes of its own. What cannot be read goes to
     `skipped`.
@@ -82,7 +91,7 @@ def embed_pictures(
     waiting: deque[tuple[bytes, Future[NDArray[np.float32]]]] = deque()
     remaining = iter(paths)
     with (
-        closing(PictureDecoder(model.spec.preprocess, count=len(paths))) as decoder,
+        closing(PictureDecoder(preprocess, count=len(paths))) as decoder,
         ThreadPoolExecutor(decoder.workers) as pool,
         progress_bar("Looking", total=len(paths), unit="pictures") as progress,
     ):
@@ -103,7 +112,7 @@ def embed_pictures(
                     except ImageError as error:
                         skipped.note(path, error.reason, str(error))
                 if kept:
-                    yield kept, model.encode_images(np.stack(pixels))
+                    yield kept, np.stack(pixels)
                 progress.advance(count)
         finally:
             decoder.close()  # before the threads that wait for it

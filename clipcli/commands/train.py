@@ -36,6 +36,15 @@ class TrainPrecision(StrEnum):
     fp16 = "fp16"
 
 
+class Objective(StrEnum):
+    """What is learnt from a pair."""
+
+    contrastive = "contrastive"
+    sigmoid = "sigmoid"
+    bag_of_words = "bag-of-words"
+    caption = "caption"
+
+
 class Tune(StrEnum):
     """What fine-tuning changes."""
 
@@ -95,6 +104,14 @@ def train(
         list[str] | None,
         _option(
             "--template", "-t", metavar="TEXT", help="Makes a sentence of a label: 'a photo of a {}.'. Give several."
+        ),
+    ] = None,
+    objective: Annotated[
+        Objective | None,
+        _option(
+            "--objective",
+            metavar="contrastive|sigmoid|bag-of-words|caption",
+            help="What is learnt from a pair. The last two leave no model to search with. Default: as the towers.",
         ),
     ] = None,
     same_text: Annotated[
@@ -188,6 +205,7 @@ def train(
         "image_column": image_column,
         "text_column": text_column,
         "templates": tuple(template) if template else None,
+        "objective": objective.value if objective else None,
         "same_text": same_text.value if same_text else None,
         "epochs": epochs,
         "batch_size": batch_size,

@@ -15,6 +15,7 @@ from clipcli.errors import ClipError, UsageError, pip_line
 if TYPE_CHECKING:
     from trainer.finishing import Examples
     from trainer.options import TrainOptions
+    from trainer.run import Trained
 
 __all__ = ["check_free", "fall_silent", "run_training"]
 
@@ -59,6 +60,9 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool, *, anch
         if follows():
             return
         _leave_pictures(run, name, trained.examples)
+        if trained.bundle is None:
+            say(_nothing_to_install(run, trained))
+            return
         from clipcli.commands.export import show_exported
         from clipcli.render.progress import progress_bar
         from export.exporting import export_source
@@ -67,6 +71,18 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool, *, anch
             exported = export_source(trained.run, name=name, replace=replace, say=say)
     show_exported(exported, None)
     say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+
+
+def _nothing_to_install(run: Path, trained: Trained) -> str:
+    """Of a run that has learnt to predict words, for comparison with one that matches pictures and texts."""
+    from trainer.options import TrainOptions
+
+    objective = TrainOptions.load(run).objective
+    shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in trained.metrics.items() if key.endswith("/top1"))
+    writes = f"; it writes captions: clip caption {shlex.quote(str(run))} IMAGE" if objective == "caption" else ""
+    return f"nothing is installed: --objective {objective} leaves no text tower to search by{writes}" + (
+        f" ({shown})" if shown else ""
+    )
 
 
 def _leave_pictures(run: Path, name: str, examples: Examples | None) -> None:

@@ -1,0 +1,53 @@
+"""Runs that learn to predict words: measured zero-shot, kept with what predicts, installed nowhere, able to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipcli.errors import UsageError
+from export.source import open_source
+from tests.training import tiny
+from trainer.loop import Interrupted
+from trainer.predicting import CaptionWriter
+from trainer.run import resume, train
+
+
+@pytest.mark.parametrize("objective", ["bag-of-words", "caption"])
+def test_a_run_learns_classes_and_leaves_no_bundle(tmp_path: Path, objective: str) -> None:
+    data, run, told = tiny.write_classes(tmp_path / "data", per_class=12), tmp_path / "run", tiny.Told()
+    trained = train(tiny.options(data, objective=objective, epochs=15.0, lr=5e-3, validation_least=9), run, told)
+    assert trained.bundle is None
+    assert told.epochs[-1]["loss"] < 0.8 * told.epochs[0]["loss"]
+    assert trained.metrics["validation/top1"] > 0.3  # of four colours: 0.25 by luck, the captioner 0.44
+    with pytest.raises(UsageError, match="no text tower"):
+        open_source(run)
+
+
+def test_captions_are_written_from_the_run_folder(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(tiny.options(tiny.write_pairs(tmp_path), objective="caption", epochs=2.0), run, tiny.Told())
+    writer = CaptionWriter(run)
+    written = writer(np.zeros((2, 3, tiny.SIDE, tiny.SIDE), dtype=np.float32))
+    assert len(written) == 2
+    assert written[0] == written[1]
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    data = tiny.write_pairs(tmp_path)
+    through, stopped = tmp_path / "through", tmp_path / "stopped"
+    chosen = tiny.options(data, objective="bag-of-words")
+    train(chosen, through, tiny.Told())
+    with pytest.raises(Interrupted):
+        train(chosen, stopped, tiny.stop_at(2))
+    resume(stopped, tiny.Told())
+    assert tiny.equal(tiny.state(through)["extra"], tiny.state(stopped)["extra"])
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="caption"):
+        tiny.options(tmp_path, objective="caption", label_loss=1.0)
+    with pytest.raises(UsageError, match="objective"):
+        tiny.options(tmp_path, objective="guess")

@@ -1,35 +1,34 @@
-"""The questions: how long until something happens, how fast is indexing, how fast is a search."""
+"""The questions that need no other program: how long until something happens, and until a search is answered."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.material import filled_library, made_photos, made_vectors
+from benchmarks.material import filled_library, made_vectors
 from benchmarks.timing import Times, interleaved, process
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model
 
-__all__ = ["Row", "Table", "indexing", "searching", "starting"]
+__all__ = ["BARE_TOWER", "CLIP", "Row", "Table", "compared", "searching", "starting", "surroundings"]
 
-CLIP = [sys.executable, "-m", "clipcli"]
+CLIP = [str(Path(sys.executable).with_name("clip"))]  # as a person starts it
 
 # The whole of what indexing cannot do without: the pixels are there, the tower runs over them, nothing is kept.
 BARE_TOWER = """
 import sys, numpy
 from pathlib import Path
 from clipcli.bundle.encoder import Model
-model = Model.load(Path(sys.argv[1]))
+model = Model.load(Path(sys.argv[1]), precision=sys.argv[3])
 size = model.spec.preprocess.image_size
-pixels = numpy.zeros((64, 3, size, size), dtype=numpy.float32)
+pixels = numpy.random.default_rng(0).normal(size=(16, 3, size, size)).astype(numpy.float32)
 left = int(sys.argv[2])
 while left > 0:
     model.encode_images(pixels[:left])
-    left -= 64
+    left -= 16
 """
 
 # The whole of what an exact search cannot do without: the matrix lies on disk ready to use, and is multiplied once.
@@ -46,7 +45,8 @@ class Row:
     """One candidate. `rate` is what it did per second, where that says more than the time."""
 
     name: str
-    times: Times
+    median: str  # with its unit
+    spread: float
     ratio: float  # of the median to that of the table's first row
     rate: str = ""
 
@@ -73,30 +73,6 @@ def starting(folder: Path, *, rounds: int) -> Table:
     }
     times = interleaved({name: process(line, surroundings(folder)) for name, line in candidates.items()}, rounds=rounds)
     return Table(title="Starting", note="Whole processes.", rows=compared(times))
-
-
-def indexing(folder: Path, *, rounds: int, photos: int) -> Table:
-    """`clip embed` on photographs it has not seen, against the bare image tower over as many images."""
-    model = find_model(None)
-    made_photos(folder / "photos", photos)
-    command = [*CLIP, "embed", str(folder / "photos"), "--db", str(folder / "new" / "x.db")]
-    embed = process(command, surroundings(folder))
-
-    def from_nothing() -> None:
-        shutil.rmtree(folder / "new", ignore_errors=True)
-        (folder / "new").mkdir()
-        embed()
-
-    candidates: dict[str, Callable[[], None]] = {
-        "bare image tower": process([sys.executable, "-c", BARE_TOWER, str(model), str(photos)], surroundings(folder)),
-        "clip embed": from_nothing,
-    }
-    times = interleaved(candidates, rounds=rounds)
-    return Table(
-        title="Indexing",
-        note=f"{photos:,} JPEGs of 1600 × 1200, whole processes, starting included; the tower alone gets ready pixels.",
-        rows=compared(times, count=photos, unit="images/s"),
-    )
 
 
 def searching(folder: Path, *, rounds: int, sizes: Sequence[int]) -> list[Table]:
@@ -127,7 +103,8 @@ def compared(times: dict[str, Times], *, count: int = 0, unit: str = "") -> tupl
     return tuple(
         Row(
             name=name,
-            times=taken,
+            median=f"{taken.median_s * 1000:,.0f} ms",
+            spread=taken.spread,
             ratio=taken.median_s / floor,
             rate=f"{count / taken.median_s:,.0f} {unit}" if count else "",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,19 +20,33 @@ __all__ = ["filled_library", "made_photos", "made_vectors"]
 PHOTO_SIZE = (1600, 1200)
 
 
-def made_photos(folder: Path, count: int) -> None:
-    """JPEGs of 1600 x 1200 with structure at every scale, as photographs have: they cost what photographs cost."""
+def made_photos(folder: Path, count: int, *, size: tuple[int, int] = PHOTO_SIZE, distinct: int | None = None) -> None:
+    """JPEGs with structure at every scale, as photographs have: they cost what photographs cost.
+
+    Beyond `distinct` of them the same pictures come again, as files of other content: a comment differs.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
+    made: list[bytes] = []
     for number in range(count):
-        layers = np.zeros((PHOTO_SIZE[1], PHOTO_SIZE[0], 3), dtype=np.float32)  # (H, W, 3)
-        for side, weight in ((4, 90.0), (16, 45.0), (64, 22.0), (256, 11.0)):
-            noise = generator.normal(0, weight, size=(side * 3 // 4, side, 3))
-            for channel in range(3):
-                layer = Image.fromarray(noise[:, :, channel].astype(np.float32))
-                layers[:, :, channel] += np.asarray(layer.resize(PHOTO_SIZE, Image.Resampling.BICUBIC))
-        picture = Image.fromarray(np.clip(layers + 128, 0, 255).astype(np.uint8))
-        picture.save(folder / f"{number:05d}.jpg", quality=90)
+        if len(made) < (distinct or count):
+            made.append(_made_photo(generator, size))
+        note = str(number).encode()
+        comment = b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note  # COM (ITU-T T.81, B.2.4.5)
+        content = made[number % len(made)]
+        (folder / f"{number:05d}.jpg").write_bytes(content[:2] + comment + content[2:])
+
+
+def _made_photo(generator: np.random.Generator, size: tuple[int, int]) -> bytes:
+    layers = np.zeros((size[1], size[0], 3), dtype=np.float32)  # (H, W, 3)
+    for side, weight in ((4, 90.0), (16, 45.0), (64, 22.0), (256, 11.0)):
+        noise = generator.normal(0, weight, size=(side * 3 // 4, side, 3))
+        for channel in range(3):
+            layer = Image.fromarray(noise[:, :, channel].astype(np.float32))
+            layers[:, :, channel] += np.asarray(layer.resize(size, Image.Resampling.BICUBIC))
+    out = io.BytesIO()
+    Image.fromarray(np.clip(layers + 128, 0, 255).astype(np.uint8)).save(out, "JPEG", quality=90)
+    return out.getvalue()
 
 
 def made_vectors(count: int, dimension: int) -> NDArray[np.float32]:
@@ -41,8 +56,13 @@ def made_vectors(count: int, dimension: int) -> NDArray[np.float32]:
     return vectors
 
 
-def filled_library(path: Path, spec: ModelSpec, precision: str, vectors: NDArray[np.float32]) -> None:
-    """A library that says it holds these vectors of that model. There are no picture files behind them."""
+def filled_library(
+    path: Path, spec: ModelSpec, precision: str, vectors: NDArray[np.float32], *, folder: str = ""
+) -> None:
+    """A library that says it holds these vectors of that model, which lies in `folder` unless it is the default one.
+
+    There are no picture files behind them.
+    """
     root = b"/photos"
 
     def images() -> Iterator[tuple[object, ...]]:
@@ -56,7 +76,7 @@ def filled_library(path: Path, spec: ModelSpec, precision: str, vectors: NDArray
             identity=spec.identity,
             precision=precision,
             name=spec.name,
-            folder="",
+            folder=folder,
             dimension=spec.embedding_dim,
         )
         connection.executemany(

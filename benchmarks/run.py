@@ -1,7 +1,9 @@
-"""Measures this machine and writes docs/benchmarks.md. `make bench` runs it; a few minutes on a quiet machine.
+"""Measures this machine and writes docs/benchmarks.md with its picture. `make bench` runs it; on a quiet machine.
 
-    python -m benchmarks.run [--quick] [--output FILE]
+    python -m benchmarks.run --rclip PYTHON [--quick] [--only PART ...] [--output FILE] [--folder FOLDER]
 
+PYTHON is the interpreter of an environment that has rclip. Models, photographs and vectors are made first, in FOLDER
+where one is given (and found there the next time), else in one that is removed at the end.
 Nothing here is part of the tests: times depend on the machine and on what else it is doing.
 """
 
@@ -11,33 +13,41 @@ import argparse
 import datetime
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.cases import Table, indexing, searching, starting
+from benchmarks.beside_rclip import PHOTO_SIZES, helping, indexing_beside, remembering, searching_beside
+from benchmarks.cases import Table, searching, starting
 from benchmarks.machine import describe
+from benchmarks.random_model import NAME, install_random_model, place_for_rclip
+from benchmarks.ratios_figure import draw_ratios
+from benchmarks.rclip_peer import Rclip
 
 ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("help", "search", "index-small", "index-large", "memory", "alone")
 
 HEAD = """\
 # Benchmarks
 
 Written by `make bench`. Medians; the spread is half the distance between the quartiles, as a share of the median. Every
 candidate of a table takes its turn in every round, so that a machine that warms up or gets busy treats all alike.
-The first round is not counted. The ratio is to the first row.
+The first round is not counted. The ratio is to the first row: below 1 is faster, or smaller.
+
+clip and rclip run the same ViT-B/32 with random weights at 224 pixels (rclip's own takes 256), each by its own code.
 """
 
 
-def report(tables: Sequence[Table], *, rounds: int) -> str:
+def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str) -> str:
     """The whole page."""
-    lines = [HEAD, f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {_load()}:\n"]
-    lines += [f"- {line}" for line in describe()]
+    lines = [HEAD, f"![Ratios]({figure})\n"]
+    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {_load()}:\n"]
+    lines += [f"- {line}" for line in (*describe(), f"peer: {peer}")]
     for table in tables:
         lines += [f"\n## {table.title}\n", f"{table.note}\n"]
         lines += ["| | median | spread | ratio | |", "| --- | ---: | ---: | ---: | ---: |"]
         for row in table.rows:
-            median = f"{row.times.median_s * 1000:,.0f} ms"
-            lines.append(f"| {row.name} | {median} | ±{row.times.spread:.0%} | {row.ratio:.2f} | {row.rate} |")
+            lines.append(f"| {row.name} | {row.median} | ±{row.spread:.0%} | {row.ratio:.2f} | {row.rate} |")
     return "\n".join(lines) + "\n"
 
 
@@ -47,20 +57,58 @@ def _load() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure this machine and write docs/benchmarks.md.")
+    parser.add_argument("--rclip", type=Path, required=True, metavar="PYTHON")
     parser.add_argument("--quick", action="store_true", help="few rounds on little material: shows that it works")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the questions")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--folder", type=Path, help="where to keep what is made, for the next time")
     chosen = parser.parse_args()
-    rounds = 3 if chosen.quick else 15
-    with tempfile.TemporaryDirectory(prefix="clip-bench-") as name:
-        folder = Path(name)
-        tables = [
-            starting(folder, rounds=rounds),
-            indexing(folder, rounds=rounds, photos=32 if chosen.quick else 400),
-            *searching(folder, rounds=rounds, sizes=(1_000,) if chosen.quick else (10_000, 100_000)),
-        ]
-    page = report(tables, rounds=rounds)
+    rounds = 3 if chosen.quick else 7
+    with ExitStack() as stack:
+        folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-bench-")))
+        bundle, rclip = _prepared(folder, chosen.rclip)
+        questions: dict[str, Callable[[], list[Table]]] = {
+            "help": lambda: [helping(folder, rclip, rounds=2 * rounds)],
+            "search": lambda: searching_beside(
+                folder, rclip, bundle, rounds=rounds, sizes=(10_000, 100_000) if chosen.quick else (100_000, 1_000_000)
+            ),
+            "index-small": lambda: [
+                indexing_beside(folder, rclip, bundle, kind, rounds=rounds, photos=48 if chosen.quick else 256)
+                for kind in list(PHOTO_SIZES)[:1]
+            ],
+            "index-large": lambda: [
+                indexing_beside(folder, rclip, bundle, kind, rounds=rounds, photos=32 if chosen.quick else 96)
+                for kind in list(PHOTO_SIZES)[1:]
+            ],
+            "memory": lambda: [
+                remembering(folder, rclip, "12-megapixel", rounds=rounds // 2, photos=32 if chosen.quick else 96)
+            ],
+            "alone": lambda: [
+                starting(folder, rounds=rounds),
+                *searching(folder, rounds=rounds, sizes=(1_000,) if chosen.quick else (10_000, 100_000, 1_000_000)),
+            ],
+        }
+        tables = [(part, table) for part in chosen.only for table in questions[part]()]
+        peer = rclip.version
+    picture = chosen.output.with_suffix(".png")
+    if beside := [table for part, table in tables if part != "alone"]:
+        draw_ratios(beside, picture)
+    page = report([table for _, table in tables], peer=peer, rounds=rounds, figure=picture.name)
     chosen.output.write_text(page, encoding="utf-8")
     print(page)
+
+
+def _prepared(folder: Path, python: Path) -> tuple[Path, Rclip]:
+    """The model installed where every process below finds it, and rclip with the same one."""
+    folder = folder.absolute()
+    os.environ["CLIP_MODELS"] = str(folder / "models")
+    bundle, data = folder / "models" / NAME, folder / "rclip"
+    if not data.exists():
+        work = folder / "work"
+        work.mkdir(parents=True)
+        install_random_model(work)
+        place_for_rclip(bundle, data)
+    return bundle, Rclip(python=python.absolute(), data=data)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["Times", "interleaved", "process"]
 
@@ -43,12 +44,14 @@ def interleaved(candidates: Mapping[str, Callable[[], None]], *, rounds: int) ->
     return {name: Times(seconds=tuple(seconds)) for name, seconds in taken.items()}
 
 
-def process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Callable[[], None]:
-    """The whole of a command, from starting its process to its end; a failure is an error."""
+def process(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, folder: Path | None = None
+) -> Callable[[], None]:
+    """The whole of a command, from starting its process in `folder` to its end; a failure is an error."""
 
     def run() -> None:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")

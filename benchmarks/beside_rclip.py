@@ -1,0 +1,141 @@
+"""clip and rclip side by side, with the same random ViT-B/32: indexing, memory, searching, starting.
+
+Each question is a table of whole processes that take turns. Its first row is what the others are compared with.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from benchmarks.cases import BARE_TOWER, CLIP, Row, Table, compared, surroundings
+from benchmarks.material import filled_library, made_photos, made_vectors
+from benchmarks.peak_memory import peak_of
+from benchmarks.rclip_peer import Rclip
+from benchmarks.timing import interleaved, process
+from clipcli.bundle.spec import read_spec
+
+__all__ = ["PHOTO_SIZES", "helping", "indexing_beside", "remembering", "searching_beside"]
+
+PHOTO_SIZES = {"1.5-megapixel": (1414, 1061), "12-megapixel": (4000, 3000)}
+PRECISIONS = ("fp32", "int8")
+
+
+def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, rounds: int, photos: int) -> Table:
+    """Indexing from nothing, each precision and what is taken by default, and the towers alone over as many images."""
+    pictures = _photos(folder, kind, photos)
+    environment = surroundings(folder)
+    candidates: dict[str, Callable[[], None]] = {"rclip, 224 pixels": rclip.index(pictures)}
+    for precision in ("auto", *PRECISIONS):
+        name = "clip embed, by default" if precision == "auto" else f"clip embed, {precision}"
+        candidates[name] = _embedding(folder, pictures, precision, photos)
+    for precision in PRECISIONS:
+        line = [sys.executable, "-c", BARE_TOWER, str(bundle), str(photos), precision]
+        candidates[f"bare image tower, {precision}"] = process(line, environment)
+    times = interleaved(candidates, rounds=rounds)
+    return Table(
+        title=f"Indexing {kind} JPEGs",
+        note=f"{photos:,} made photographs, whole processes, starting included; the towers alone get ready pixels.",
+        rows=compared(times, count=photos, unit="images/s"),
+    )
+
+
+def remembering(folder: Path, rclip: Rclip, kind: str, *, rounds: int, photos: int) -> Table:
+    """Peak memory of indexing, all processes of each together."""
+    pictures = _photos(folder, kind, photos)
+    environment = surroundings(folder)
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        rclip.forget()
+        taken.setdefault("rclip, 224 pixels", []).append(
+            peak_of(rclip.index_line(), rclip.environment, folder=pictures)
+        )
+        for precision in PRECISIONS:
+            line = _embed_line(_fresh(folder), pictures, precision)
+            taken.setdefault(f"clip embed, {precision}", []).append(peak_of(line, environment))
+    middle = {name: sorted(peaks)[len(peaks) // 2] for name, peaks in taken.items()}
+    least = {name: (max(peaks) - min(peaks)) / 2 / middle[name] for name, peaks in taken.items()}
+    first = next(iter(middle.values()))
+    rows = tuple(
+        Row(name=name, median=f"{peak / 1e6:,.0f} MB", spread=least[name], ratio=peak / first)
+        for name, peak in middle.items()
+    )
+    note = f"{photos:,} made photographs; pages that several processes share are counted once (PSS)."
+    return Table(title=f"Peak memory while indexing {kind} JPEGs", note=note, rows=rows)
+
+
+def searching_beside(folder: Path, rclip: Rclip, bundle: Path, *, rounds: int, sizes: Sequence[int]) -> list[Table]:
+    """One search in a fresh process, libraries of both filled with the same made-up vectors."""
+    spec = read_spec(bundle)
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    environment = surroundings(folder)
+    tables = []
+    for size in sizes:
+        vectors = made_vectors(size, spec.embedding_dim)
+        rclip.fill(pictures, vectors)
+        candidates = {"rclip -n": rclip.search(pictures)}
+        for precision in PRECISIONS:
+            library = folder / f"{size}-{precision}.db"
+            filled_library(library, spec, precision, vectors, folder=str(bundle))
+            line = [*CLIP, "search", "a red motorcycle", "--db", str(library)]
+            candidates[f"clip search, {precision}"] = process(line, environment)
+        candidates["python -c 'import numpy, onnxruntime'"] = process(
+            [sys.executable, "-c", "import numpy, onnxruntime"], environment
+        )
+        del vectors
+        times = interleaved(candidates, rounds=rounds)
+        note = "A phrase, in a fresh process each, files in the cache of the system; exact search in both."
+        tables.append(Table(title=f"Searching {size:,} pictures", note=note, rows=compared(times)))
+        for library in folder.glob(f"{size}-*.db"):
+            library.unlink()
+        rclip.forget()
+    return tables
+
+
+def helping(folder: Path, rclip: Rclip, *, rounds: int) -> Table:
+    """How long a person waits for the first word of help."""
+    environment = surroundings(folder)
+    candidates = {
+        "rclip --help": process([rclip.program, "--help"], rclip.environment),
+        "clip --help": process([*CLIP, "--help"], environment),
+        "clip search --help": process([*CLIP, "search", "--help"], environment),
+        "python -c pass": process([sys.executable, "-c", "pass"], environment),
+    }
+    return Table(title="Help", note="Whole processes.", rows=compared(interleaved(candidates, rounds=rounds)))
+
+
+def _photos(folder: Path, kind: str, count: int) -> Path:
+    pictures = folder / f"{kind}-{count}"
+    if not pictures.exists():
+        made_photos(pictures, count, size=PHOTO_SIZES[kind], distinct=12)
+    return pictures
+
+
+def _fresh(folder: Path) -> Path:
+    """A library that is not there yet, in a folder without anything."""
+    shutil.rmtree(folder / "new", ignore_errors=True)
+    (folder / "new").mkdir()
+    return folder / "new" / "x.db"
+
+
+def _embed_line(library: Path, pictures: Path, precision: str) -> list[str]:
+    return [*CLIP, "embed", str(pictures), "--db", str(library), "--precision", precision]
+
+
+def _embedding(folder: Path, pictures: Path, precision: str, count: int) -> Callable[[], None]:
+    library = folder / "new" / "x.db"
+    run = process(_embed_line(library, pictures, precision), surroundings(folder))
+
+    def from_nothing() -> None:
+        _fresh(folder)
+        run()
+        with closing(sqlite3.connect(library)) as connection:
+            if connection.execute("SELECT count(*) FROM embeddings").fetchone() != (count,):
+                raise RuntimeError("clip has not indexed all there is")
+
+    return from_nothing

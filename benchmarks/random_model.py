@@ -1,0 +1,94 @@
+"""ViT-B/32 with random weights, as a bundle of ours and in the form that rclip keeps in its cache: the same graphs.
+
+Weights do not change how long a product takes, so speed can be measured where no trained ones are at hand.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import string
+from pathlib import Path
+
+import onnx
+import torch
+
+from clipcli.bundle.installed import install, set_default
+from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess, read_spec
+from export.bundle import export_bundle
+from export.samples import made_samples
+from trainer.architectures import architecture
+from trainer.reading.vocabulary import OPENCLIP_MARKERS, clip_tokenizer
+from trainer.towers import Clip
+
+__all__ = ["NAME", "install_random_model", "place_for_rclip"]
+
+NAME = "vit-b-32-random"
+ARCHITECTURE = "ViT-B/32-gelu"
+PREPROCESS = Preprocess(
+    image_size=224, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
+)
+_MERGES = 49_152 - 256 - 2  # as many as in the vocabulary of the original
+_RCLIP_FOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
+
+
+def install_random_model(work: Path) -> Path:
+    """Export fp32 and int8 and install them as the default model of `CLIP_MODELS`. About a minute."""
+    tokenizer = work / TOKENIZER_FILE
+    tokenizer.write_bytes(clip_tokenizer(_merges(), OPENCLIP_MARKERS))
+    torch.manual_seed(0)
+    model = Clip(architecture(ARCHITECTURE)).eval()
+    export_bundle(
+        model,
+        folder=work / "exported",
+        name=NAME,
+        tokenizer_file=tokenizer,
+        text_cleaning="lower",
+        preprocess=PREPROCESS,
+        samples=made_samples(PREPROCESS, count=16),
+        precisions=("fp32", "int8"),
+    )
+    folder = install(work / "exported", name=NAME)
+    set_default(NAME)
+    return folder
+
+
+def place_for_rclip(bundle: Path, data: Path) -> None:
+    """rclip's data folder with the fp32 graphs of `bundle`, by the names it looks for, and its vocabulary."""
+    models = data / _RCLIP_FOLDER
+    models.mkdir(parents=True)
+    spec = read_spec(bundle)
+    variant = spec.variant("fp32")
+    names = spec.graphs
+    for file, given, output, target in (
+        (variant.image, names.image_input, names.image_output, "visual.onnx"),
+        (variant.text, names.text_input, names.text_output, "textual.onnx"),
+    ):
+        graph = onnx.load(str(bundle / file))
+        _rename(graph, {given: "input", output: "output"})
+        onnx.save(graph, str(models / target))
+    vocabulary = data / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz"
+    vocabulary.parent.mkdir()
+    lines = ["made up", *(" ".join(pair) for pair in _merges())]
+    vocabulary.write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def _rename(graph: onnx.ModelProto, names: dict[str, str]) -> None:
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in graph.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+def _merges() -> list[tuple[str, str]]:
+    """Made up, each of parts that are there by then: pairs of letters, then pairs with a third, then with a fourth."""
+    letters = string.ascii_lowercase
+    pairs = [one + other for one, other in itertools.product(letters, letters)]
+    made = [(one, other) for one, other in itertools.product(letters, letters)]
+    made += [(one, f"{other}</w>") for one, other in itertools.product(letters, letters)]
+    made += [(pair, f"{letter}</w>") for pair, letter in itertools.product(pairs, letters)]
+    triples = [(pair, letter) for pair, letter in itertools.product(pairs, letters)]
+    made += triples
+    made += [(pair + letter, f"{other}</w>") for (pair, letter), other in itertools.product(triples, letters)]
+    return made[:_MERGES]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from clipcli.commands import query as query_module
 from clipcli.commands.query import Query, Term, query_vector, read_query
 from clipcli.errors import NotFoundError, UsageError
+from tests.test_search_options import LongContext
 
 DIMENSION = 6
 WEIGHTS = st.floats(0.01, 100).map(lambda weight: round(weight, 3))
@@ -37,6 +40,9 @@ def known(kind: str, number: int) -> NDArray[np.float32]:
 class Known:
     """A model whose vectors are known."""
 
+    tokenizer = LongContext()
+    spec = SimpleNamespace(preprocess=None)  # what decodes is not asked here
+
     def encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
         return np.stack([known("text", int(text)) for text in texts])
 
@@ -50,7 +56,11 @@ def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_query(terms: list[tuple[str, int, float, bool]]) -> Query:
-    what = {"text": str, "picture": lambda number: Path(f"{number}.png"), "id": int}
+    what: dict[str, Callable[[int], str | Path | int]] = {
+        "text": str,
+        "picture": lambda number: Path(f"{number}.png"),
+        "id": int,
+    }
     return Query(
         terms=tuple(Term(what=what[kind](number), weight=w if plus else -w) for kind, number, w, plus in terms)
     )

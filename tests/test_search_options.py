@@ -94,10 +94,20 @@ def test_what_is_taken_away_goes_down(search: Search) -> None:
     assert max(less, key=less.__getitem__) == "blue"
 
 
+class LongContext:
+    """A tokenizer for which no text is too long."""
+
+    context_length = 77
+
+    def full_lengths(self, texts: list[str]) -> list[int]:
+        return [3 for _ in texts]
+
+
 class Axes:
     """A model whose vectors are known: each phrase has an axis of its own."""
 
     NAMES = ("a", "b", "c", "d")
+    tokenizer = LongContext()
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
         return np.eye(4, dtype=np.float32)[[self.NAMES.index(text) for text in texts]]

@@ -79,8 +79,11 @@ def prepare_data(
     *,
     begin: Callable[[str, int], Callable[[int], None]],
     summarise: Callable[[DataSummary], None],
+    known: bool = False,
 ) -> Data:
     """Read, split and decode. `begin(label, total)` starts a progress bar and gives what moves it along.
+
+    `known` data has been examined before, when the run began: the doctor is not asked again.
 
     Raises:
         NotFoundError: a source does not exist.
@@ -109,7 +112,8 @@ def prepare_data(
     sets = [_validation_set(name, numbers, store, summary, begin) for name, numbers in held]
     _count(summary, rows, sources, sets)
     _remark(summary, rows, sources, held)
-    _diagnose(summary, store, sources, held, options)
+    if not known:
+        _diagnose(summary, store, sources, held, options)
     summarise(summary)
     _judge(summary, rows, sources, sets, options)
     return Data(rows=rows, groups=[source for source in sources if source], store=store, sets=sets, summary=summary)

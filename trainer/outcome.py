@@ -33,7 +33,7 @@ def best_metrics(run: Path) -> dict[str, Any]:
     Where they went back towards the start, the figures are those of what came of it.
     """
     begin = enlarged_at(checkpoints.read_facts(run)) if (run / checkpoints.FACTS).exists() else 0
-    lines = [line for line in checkpoints.read_metrics(run) if "score" in line and line["step"] > begin]
+    lines = [line for line in checkpoints.read_metrics(run) if "score" in line and (not begin or line["step"] > begin)]
     best = dict(max(reversed(lines), key=lambda line: float(line["score"]))) if lines else {}
     walked = checkpoints.read_walk(run)
     row = next((row for row in walked.get("rows", []) if row["anchor"] == walked["chosen"] and row["anchor"]), None)

@@ -141,7 +141,7 @@ def _resume(run: Path, reporter: RunReporter, processes: Processes) -> Trained:
         choose_compute(options)
         facts = checkpoints.read_facts(run)
         preprocess = preprocess_from_dict(facts["preprocess"])
-        data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary)
+        data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary, known=True)
     return _go(options, run, data, reporter, processes)
 
 

@@ -189,7 +189,7 @@ def test_a_run_is_called_after_its_data(composed: list[tuple[TrainOptions, Path]
 @pytest.mark.parametrize(
     ("arguments", "code", "pattern"),
     [
-        ([], 2, r"no pairs to train on: name a CSV, TSV or Parquet file or a folder"),
+        ([], 2, r"no pairs to train on: name a file of pairs or a folder"),
         (["gone.csv", "--scratch"], 4, r"no such file or folder: .*gone\.csv"),
         (["p.csv", "--arch", "RN50"], 2, "--arch goes with --scratch"),
         (["p.csv", "--scratch", "--from", "seed-model"], 2, "give one of them"),
@@ -276,11 +276,11 @@ def test_one_usable_row(tmp_path: Path, models: Path, in_folder: Path) -> None:
         file.write("gone.png,a ghost\n")
     done = clip("train", pairs, "--from", "seed-model")
     assert done.exit_code == 12
-    assert done.stderr.splitlines() == [
-        "1 pair to train on with 1 caption, 0 pictures to check with",
-        "  set aside: 1 × missing file, as pairs.csv line 3: gone.png",
-        "clip: pairs.csv: 1 usable pair, and at least 8 are needed to train and to check",
-    ]
+    first, second, *warnings, last = done.stderr.splitlines()
+    assert first == "1 pair to train on with 1 caption, 0 pictures to check with"
+    assert second == "  set aside: 1 × missing file, as pairs.csv line 3: gone.png"
+    assert all(line.startswith("  warning: ") for line in warnings)
+    assert last == "clip: pairs.csv: 1 usable pair, and at least 8 are needed to train and to check"
     assert not (in_folder / "runs").exists()
 
 

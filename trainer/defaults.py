@@ -26,12 +26,12 @@ FINE_TUNING: dict[str, Any] = {
     "freeze_batch_norm": True,
     "validation_least": 50,
 }
-# Of fine-tuning, by the number of pairs to train on, up to the first of each: measured (docs/experiments.md). What is
-# further from the model needs a larger rate, which `RATE` has for what `--tune` changes.
+# Of fine-tuning, by the number of pairs to train on, up to the first of each: measured at 300 and 3,000
+# (docs/experiments.md), and carried on from there. What is further from the model needs a larger rate, which `RATE` has for what `--tune` changes.
 BY_PAIRS: tuple[tuple[float, dict[str, Any]], ...] = (
-    (1_000, {"epochs": 20.0, "batch_size": 64, "lr": 5e-5, "anchor": 0.3}),
-    (10_000, {"epochs": 10.0, "batch_size": 128, "lr": 1e-4, "anchor": 0.3}),
-    (math.inf, {"epochs": 5.0, "batch_size": 256, "lr": 1e-4, "anchor": 0.3}),
+    (1_000, {"epochs": 20.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.8}),
+    (10_000, {"epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.8}),
+    (math.inf, {"epochs": 3.0, "batch_size": 256, "lr": 2e-4, "anchor": 0.8}),
 )
 RATE = {"full": 1.0, "lora": 5.0, "head": 5.0, "image": 1.0, "text": 1.0}
 # 32 epochs as the paper; its crop, a random square of the resized picture, is made stronger, as pictures are few.

@@ -26,8 +26,9 @@ FINE_TUNING: dict[str, Any] = {
     "freeze_batch_norm": True,
     "validation_least": 50,
 }
-# Of fine-tuning, by the number of pairs to train on, up to the first of each: measured at 300 and 3,000
-# (docs/experiments.md), and carried on from there. What is further from the model needs a larger rate, which `RATE` has for what `--tune` changes.
+# Of fine-tuning, by the number of pairs to train on, each up to its first number: measured at 300 and 3,000
+# (docs/experiments.md), and carried on from there. `RATE` multiplies the rate by what `--tune` changes: low-rank and
+# small parts move less at the same one.
 BY_PAIRS: tuple[tuple[float, dict[str, Any]], ...] = (
     (1_000, {"epochs": 20.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.8}),
     (10_000, {"epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.8}),

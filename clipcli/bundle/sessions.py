@@ -41,10 +41,13 @@ RUNTIME_ERRORS = (
 _FATAL_ONLY = 4
 
 
-def open_session(path: Path, *, device: str = "auto", threads: int | None = None) -> tuple[InferenceSession, str]:
+def open_session(
+    path: Path, *, device: str = "auto", threads: int | None = None, kept: Path | None = None
+) -> tuple[InferenceSession, str]:
     """A session and the device it runs on, "cpu" or "cuda".
 
-    `auto` takes CUDA where it works, else the CPU.
+    `auto` takes CUDA where it works, else the CPU. `kept` is the folder in which the graph is kept in a form that is
+    opened sooner, or will be (`ready_graphs`); it is used on the CPU only.
 
     Raises:
         DeviceError: `cuda` was asked for, and ONNX Runtime would have fallen back to the CPU.
@@ -58,7 +61,11 @@ def open_session(path: Path, *, device: str = "auto", threads: int | None = None
     if device == "cuda" and not offered:
         raise DeviceError("CUDA cannot be used: this ONNX Runtime is built without it (pip install onnxruntime-gpu)")
     if device == "cpu" or not offered or (device == "auto" and not _driver_present()):
-        return _open(path, options, ["CPUExecutionProvider"]), "cpu"
+        if kept is not None:
+            from clipcli.bundle.ready_graphs import open_ready  # late: most sessions are not for a moment
+
+            return open_ready(path, kept, lambda: _options(threads), _open_on_cpu), "cpu"
+        return _open_on_cpu(path, options), "cpu"
     _preload_cuda()
     session = _open(path, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
     # The list of available providers promises CUDA that will not load; only the session knows.
@@ -84,6 +91,10 @@ def _options(threads: int | None) -> SessionOptions:
             raise UsageError(f"threads must be at least 1, not {threads}")
         options.intra_op_num_threads = threads
     return options
+
+
+def _open_on_cpu(path: Path, options: SessionOptions) -> InferenceSession:
+    return _open(path, options, ["CPUExecutionProvider"])
 
 
 def _open(path: Path, options: SessionOptions, providers: list[str]) -> InferenceSession:

@@ -53,11 +53,14 @@ def open_model(name: str | None, *, device: str, precision: str) -> Model:
     return model
 
 
-def open_model_of(library: Library, name: str | None, *, device: str, precision: str) -> Chosen | None:
+def open_model_of(
+    library: Library, name: str | None, *, device: str, precision: str, brief: bool = False
+) -> Chosen | None:
     """The model meant by `-m NAME`, or the library's own; None for a library without any pictures.
 
     A query need not be as precise as what it is compared with: embeddings of the same precision are taken where the
     library has them, else the ones most pictures have. Without a wish the model runs in the precision they have.
+    `brief` is as in `Model.load`.
     Raises NotFoundError where the library has no embeddings of the model, or its own model is not installed.
     """
     from clipcli.bundle.encoder import Model
@@ -85,7 +88,7 @@ def open_model_of(library: Library, name: str | None, *, device: str, precision:
     best = next((model for model in fitting if model.precision == wanted), fitting[0])
     if precision == "auto" and best.precision in {variant.precision for variant in spec.variants}:
         precision = best.precision
-    model = Model.load(folder, device=device, precision=precision)
+    model = Model.load(folder, device=device, precision=precision, brief=brief)
     if name is None:
         mention_starter(folder)
     without = count_pictures(library) - best.pictures if len(stored) > 1 else 0  # one model has all there are

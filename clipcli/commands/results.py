@@ -80,7 +80,7 @@ def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, pr
     from clipcli.render.notes import counted, say
 
     with open_library(db) as library:
-        chosen = open_model_of(library, model, device=device, precision=precision)
+        chosen = open_model_of(library, model, device=device, precision=precision, brief=True)
         if chosen is None:
             return Found(
                 hits=[],

@@ -104,8 +104,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for runs and models; can be gone on with")
     parser.add_argument("--photos", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("extra", nargs="*", metavar="OPTION", help="options of clip train, behind --")
-    chosen = parser.parse_args()
+    line, extra = sys.argv[1:], []
+    if "--" in line:
+        at = line.index("--")
+        line, extra = line[:at], line[at + 1 :]
+    chosen = parser.parse_args(line)
     chosen.work.mkdir(parents=True, exist_ok=True)
     link = chosen.work / "start"
     if not link.exists():
@@ -118,9 +121,7 @@ def main() -> None:
     for photos in chosen.photos:
         runs = []
         for seed in range(chosen.seeds):
-            bundle, seconds = tune(
-                chosen.base, draw(chosen.data, photos, seed, chosen.work), chosen.work, seed, chosen.extra
-            )
+            bundle, seconds = tune(chosen.base, draw(chosen.data, photos, seed, chosen.work), chosen.work, seed, extra)
             runs.append(measure(bundle, chosen.data))
             row(f"{photos:,}, {seed}", [*(f"{runs[-1][name]:.2f}" for name in COLUMNS), f"{seconds:.0f}"])
         means = [f"{statistics.mean(each[name] for each in runs):.2f} ± {spread(runs, name):.2f}" for name in COLUMNS]

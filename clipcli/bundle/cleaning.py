@@ -21,6 +21,9 @@ def clean(text: str, how: str) -> str:
 
 
 def _mended(text: str) -> str:
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text.strip()  # nothing in it to mend, and `ftfy` takes longer to import than a search to answer
+
     import ftfy  # late: most models do without
 
     # Twice, as the original does: "&amp;amp;" is a common sight in scraped captions.

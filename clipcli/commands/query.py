@@ -163,8 +163,6 @@ def query_vector(
 
     import numpy as np
 
-    from clipcli.library.decoded_picture import PictureDecoder
-
     phrases = [term for term in query.terms if isinstance(term.what, str)]
     pictures = {term: term.what for term in query.terms if isinstance(term.what, Path)}
     rows: dict[Term, NDArray[np.float32]] = {}
@@ -172,6 +170,8 @@ def query_vector(
         _say_what_is_cut(model, phrases)
         rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
     if pictures:
+        from clipcli.library.decoded_picture import PictureDecoder  # late: words do without
+
         with closing(PictureDecoder(model.spec.preprocess, count=len(pictures))) as decoder:
             pixels = np.stack([_pixels(decoder, path) for path in pictures.values()])  # (B, 3, H, W)
         rows.update(zip(pictures, model.encode_images(pixels), strict=True))

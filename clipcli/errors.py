@@ -7,7 +7,7 @@ Library code raises these; only `clipcli.app` turns one into a line on stderr an
     ├── InputError                3   inputs newly skipped in this run, or none could be read
     │   └── ImageError            3   one picture that cannot be decoded (caught and listed by indexing)
     ├── NotFoundError             4   no such file, model, root or library
-    ├── LibraryLockedError        5   another process is writing to the library
+    ├── LibraryLockedError        5   the library is not to be written now
     ├── LibraryDamagedError       6   the library file is damaged, foreign or newer than this program
     ├── NoSpaceError              7   out of disk space
     ├── ModelError                8   a model bundle is damaged, or its parity failed

@@ -85,6 +85,8 @@ def test_a_search_finds_what_the_command_finds(library: Library) -> None:
     assert [(str(match.file), round(match.score, 6)) for match in library.search("red")] == expected
     assert len(library.search("red", k=2)) == 2
     assert library.search("red", threshold=1.0) == []
+    with pytest.raises(UsageError, match="needs a word"):
+        library.search(" ")
     assert library.search("red", min_sigma=50.0) == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,7 +56,12 @@ def check(
             file = find_library(db)
             open_library(db).close()  # before a lock file is made beside something that is no library
             with RunLock(file), Library.open(file, write=True) as library:
-                result = mend_library(library, deep=deep, on_progress=teller)
+                try:
+                    result = mend_library(library, deep=deep, on_progress=teller)
+                except LibraryDamagedError as error:
+                    raise LibraryDamagedError(
+                        f"{error}; this cannot be mended: go back to a copy from 'clip library backup', or index again"
+                    ) from error
                 away = _absent(library, result)
         else:
             with open_library(db) as library:
@@ -63,7 +70,7 @@ def check(
                 away = _absent(library, result)
     _write_faults(result, format)
     _tell_absent(away)
-    _tell_outcome(result, repair=repair)
+    _tell_outcome(result, repair=repair, db=db)
 
 
 def _absent(library: Library, result: Mended) -> Sequence[tuple[bytes, int]]:
@@ -138,7 +145,7 @@ def _write_faults(result: Mended, format: Format | None) -> None:
         write_table(columns, rows)
 
 
-def _tell_outcome(result: Mended, *, repair: bool) -> None:
+def _tell_outcome(result: Mended, *, repair: bool, db: Path | None) -> None:
     """Raises LibraryDamagedError where damage is left."""
     from clipcli.library.faults import KINDS
     from clipcli.render.notes import counted, say
@@ -149,7 +156,9 @@ def _tell_outcome(result: Mended, *, repair: bool) -> None:
             f"{counted(len(damage), 'fault')} cannot be mended; go back to a copy from 'clip library backup'"
         )
     if damage:
-        raise LibraryDamagedError(f"{counted(len(damage), 'fault')} found; 'clip library check --repair' mends them")
+        mend = "clip library check --repair" + ("" if db is None else f" --db {shlex.quote(str(db))}")
+        doubt = " as far as that can be done" if any(fault.kind == "integrity" for fault in damage) else ""
+        raise LibraryDamagedError(f"{counted(len(damage), 'fault')} found; '{mend}' mends them{doubt}")
     if not result.found:
         say("nothing is wrong")
     elif not repair:

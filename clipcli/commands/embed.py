@@ -99,13 +99,15 @@ def embed(
     from clipcli.commands.index_run import Teller, judge, model_for, say_done, say_preview
     from clipcli.commands.watching import watch_folders
     from clipcli.library.indexing import IndexOptions, index_folders, preview
-    from clipcli.library.location import find_library
+    from clipcli.library.location import check_place, find_library
     from clipcli.library.roots import targets
     from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
     from clipcli.library.watch_lock import refuse_watched
     from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
+    from clipcli.render.notes import say
     from clipcli.render.progress import progress_bar
+    from clipcli.render.text import short_path
 
     def load(library: Library | None) -> Model:
         return model_for(library, model, device=device, precision=precision)
@@ -124,6 +126,8 @@ def embed(
     )
     named = [os.fsencode(path) for path in paths]
     file = find_library(db)
+    if not os.path.lexists(file):
+        check_place(file)
     if watch:
         watch_folders(file, named, options, load)
         return
@@ -140,6 +144,7 @@ def embed(
             targets(named, ())
             _ = loaded.device  # opens it
             library = stack.enter_context(Library.open(file, write=True, create=True))
+            say(f"new library {short_path(os.fsencode(file))}")
         bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
         teller = Teller(loaded, bar, lock)
         try:

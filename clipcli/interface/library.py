@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.bundle.spec import read_spec
-from clipcli.errors import NotFoundError
+from clipcli.errors import NotFoundError, UsageError
 from clipcli.interface.model import AnyPath, Model, several
 from clipcli.interface.pictures import PicturesOfLibrary
 from clipcli.library.models import StoredModel, installed_folder, own_model, stored_models
@@ -114,7 +114,8 @@ class Library(PicturesOfLibrary):
         `query` is a phrase (str), a picture (Path), a picture of the library (its id), or a vector (D,), such as a sum
         of vectors. Without `model` it is the library's own. `threshold` is a cosine, `min_sigma` counts standard
         deviations above the mean of all scores, `filters` is a `clipcli.library.filters.Filters`. An empty library has
-        no matches. Raises NotFoundError where the library has nothing by the model, or it is not installed.
+        no matches. Raises UsageError for a phrase without a word, NotFoundError where the library has nothing by the
+        model, or it is not installed.
         """
         from clipcli.library.pictures import vector_of
         from clipcli.library.search import find
@@ -127,6 +128,8 @@ class Library(PicturesOfLibrary):
             if isinstance(query, int):
                 vector: NDArray[np.floating] = vector_of(library, query, identity=identity, precision=precision)
             elif isinstance(query, str):
+                if not query.strip():
+                    raise UsageError("a query needs a word in it")
                 vector = (model or self._own(stored)).encode_texts([query])[0]
             elif isinstance(query, Path):
                 vector = (model or self._own(stored)).encode_pictures([query])[0]

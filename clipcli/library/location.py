@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clipcli.errors import NotFoundError
 
-__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "find_library", "own_library"]
+__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "check_place", "find_library", "own_library"]
 
 FOLDER_NAME = ".clip"
 FILE_NAME = "library.db"
@@ -30,6 +30,16 @@ def find_library(db: Path | None = None) -> Path:
         if candidate.is_file():
             return candidate
     return own_library()
+
+
+def check_place(library: Path) -> None:
+    """A library that is to be made goes where there is a folder: a slip in its path is not to make others.
+
+    The person's own place is made, and so is a `.clip` folder beside the photos. Raises NotFoundError.
+    """
+    folder = library.parent.parent if library.parent.name == FOLDER_NAME else library.parent
+    if library != own_library() and not os.path.isdir(folder):
+        raise NotFoundError(f"no such folder: {os.fsdecode(folder)}; make it, or mend the path of the library")
 
 
 def own_library() -> Path:

@@ -50,13 +50,14 @@ def only_reading(connection: sqlite3.Connection) -> Iterator[None]:
 def ids_where(library: Library, expression: str) -> list[int]:
     """The pictures for which an expression over the columns of `pictures` holds. Raises UsageError unless it is one.
 
-    It is compiled inside two pairs of brackets and inside three: text that closes its brackets and goes on with
-    something else (`1)) UNION SELECT ((2`) fits one of them at most. No values are bound, so `?` is refused.
+    It is compiled without brackets and inside two pairs: text that closes brackets it has not opened (`1) OR (0`,
+    `1)) UNION SELECT ((2`) does not stand alone, what goes on behind the expression (`1 LIMIT 5`) not in brackets. No
+    values are bound, so `?` is refused.
     """
     with library.read() as connection:
         connection.execute("SELECT * FROM pictures LIMIT 0")  # a damaged library is not the expression's fault
     with library.read() as connection, only_reading(connection):
-        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE ((({expression}\n)))").fetchall()
+        connection.execute(f"EXPLAIN SELECT id FROM pictures WHERE {expression}\n").fetchall()
         rows = connection.execute(f"SELECT id FROM pictures WHERE (({expression}\n))").fetchall()
     return [row[0] for row in rows]
 

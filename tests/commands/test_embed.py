@@ -67,7 +67,8 @@ def test_first_and_second_run(embed: Embed, photo_folder: Callable[..., Path]) -
     folder = photo_folder(count=3)
     first = embed(folder)
     assert (first.exit_code, first.stdout) == (0, "")
-    lines = first.stderr.splitlines()
+    new, *lines = first.stderr.splitlines()
+    assert new.startswith("new library ")
     assert lines[0] == "embedding 3 pictures with tiny (fp32) on the CPU"
     assert lines[1].startswith("3 files: 3 embedded; ")
     second = embed(folder, model=False)  # the library's own model, without being told
@@ -154,7 +155,23 @@ def test_another_programs_file_is_left_alone(
 def test_a_folder_without_pictures(embed: Embed, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     result = embed(tmp_path / "photos")
-    assert (result.exit_code, result.stderr) == (0, "no pictures there\n")
+    assert (result.exit_code, result.stderr.splitlines()[1:]) == (0, ["no pictures there"])
+
+
+def test_a_slip_in_the_librarys_path_makes_no_folder(photo_folder: Callable[..., Path], bundle: Path) -> None:
+    folder = photo_folder(count=1)
+    stray = folder.parent / "nowhere" / "photos.db"
+
+    def run(db: Path) -> Any:
+        return CliRunner().invoke(app, ["embed", str(folder), "--db", str(db), "-m", str(bundle)])
+
+    result = run(stray)
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert f"no such folder: {stray.parent}; make it" in result.stderr
+    assert not stray.parent.exists()
+    beside = folder / ".clip" / "library.db"
+    assert run(beside).exit_code == 0
+    assert beside.exists()
 
 
 def test_only_bad_files(embed: Embed, tmp_path: Path) -> None:

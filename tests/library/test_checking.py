@@ -298,7 +298,7 @@ def test_the_command_says_what_and_ends_with_6(place: Place) -> None:
     assert result.exit_code == 6
     assert "not-a-number" in result.stdout
     assert str(place.folder / "001.jpg") in result.stdout
-    assert "clip: 1 fault found; 'clip library check --repair' mends them" in result.stderr
+    assert "clip: 1 fault found; 'clip library check --repair --db " in result.stderr
     assert place.file.read_bytes() == before
     result = clip(place, "--format", "json")
     record = next(one for one in json.loads(result.stdout) if one["kind"] == "not-a-number")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.bundle.choosing import choose_variant
 from clipcli.bundle.first_use import check_first_use
 from clipcli.bundle.probe import read_probe, tower_cosine
 from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
@@ -56,7 +57,7 @@ class Model:
         threads: int | None = None,
         brief: bool = False,
     ) -> Model:
-        """The bundle in `folder`; `precision` "auto" is the model's own default.
+        """The bundle in `folder`; `precision` "auto" is the fastest known to be exact enough (`choosing`).
 
         `brief` says that a text or two will be encoded and no more: the text tower is then kept in the cache folder in
         a form that is opened sooner and runs a little slower.
@@ -65,7 +66,7 @@ class Model:
         with the first use of a tower.
         """
         spec = read_spec(folder)
-        variant = spec.variant(precision)
+        variant = choose_variant(spec, precision, device=device)
         check_stamps(folder, spec, (variant.image, variant.text, *variant.data, TOKENIZER_FILE))
         return cls(folder, spec, variant, device=device, threads=threads, brief=brief)
 

@@ -19,14 +19,13 @@ from clipcli.bundle.probe import COSINE_FLOORS
 from clipcli.bundle.spec import ModelSpec, Variant
 from clipcli.errors import ModelError
 
-__all__ = ["check_first_use"]
+__all__ = ["check_first_use", "known_cosines"]
 
 
 def check_first_use(spec: ModelSpec, variant: Variant, tower: str, device: str, measure: Callable[[], float]) -> None:
     """Call `measure` for the smallest cosine unless it is known here already. Raises ModelError where it is poor."""
     record = _record()
-    graph = spec.files[variant.image if tower == "image" else variant.text]["sha256"]
-    key = "|".join((graph, device, platform.node(), platform.machine(), onnxruntime.__version__))
+    key = _key(spec, variant, tower, device)
     known = _read(record)
     cosine = known.get(key)
     if cosine is None:
@@ -36,8 +35,20 @@ def check_first_use(spec: ModelSpec, variant: Variant, tower: str, device: str, 
     if cosine < floor:
         raise ModelError(
             f"the {variant.precision} {tower} tower of {spec.name} is not exact enough on this machine: cosine "
-            f"{cosine:.4f}, at least {floor} wanted (choose another --precision)"
+            f"{cosine:.4f}, at least {floor} wanted (choose another --precision; auto will from now on)"
         )
+
+
+def known_cosines(spec: ModelSpec, variant: Variant, device: str) -> list[float]:
+    """What was measured of the variant's two towers on this machine so far."""
+    known = _read(_record())
+    keys = (_key(spec, variant, tower, device) for tower in ("image", "text"))
+    return [known[key] for key in keys if key in known]
+
+
+def _key(spec: ModelSpec, variant: Variant, tower: str, device: str) -> str:
+    graph = str(spec.files[variant.image if tower == "image" else variant.text]["sha256"])
+    return "|".join((graph, device, platform.node(), platform.machine(), onnxruntime.__version__))
 
 
 def _record() -> Path:

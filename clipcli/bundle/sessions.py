@@ -18,7 +18,7 @@ from clipcli.errors import DeviceError, ModelError, UsageError, pip_line
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
-__all__ = ["DEVICES", "RUNTIME_ERRORS", "first_line", "open_session"]
+__all__ = ["DEVICES", "RUNTIME_ERRORS", "first_line", "may_use_cuda", "open_session"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -57,10 +57,9 @@ def open_session(
         raise UsageError(f"unknown device {device!r}: one of {', '.join(DEVICES)}")
     runtime.set_default_logger_severity(_FATAL_ONLY)
     options = _options(threads)
-    offered = "CUDAExecutionProvider" in runtime.get_available_providers()
-    if device == "cuda" and not offered:
+    if device == "cuda" and not _offers_cuda():
         raise DeviceError("CUDA cannot be used: this ONNX Runtime is built without it (pip install onnxruntime-gpu)")
-    if device == "cpu" or not offered or (device == "auto" and not _driver_present()):
+    if device == "cpu" or (device == "auto" and not may_use_cuda()):
         if kept is not None:
             from clipcli.bundle.ready_graphs import open_ready  # late: most sessions are not for a moment
 
@@ -74,6 +73,15 @@ def open_session(
     if device == "cuda":
         raise DeviceError(f"CUDA cannot be used: {_why_no_cuda()}")
     return session, "cpu"
+
+
+def may_use_cuda() -> bool:
+    """Whether it is worth trying: this runtime is built with CUDA, and there is a driver. A cheap question."""
+    return _offers_cuda() and _driver_present()
+
+
+def _offers_cuda() -> bool:
+    return "CUDAExecutionProvider" in runtime.get_available_providers()
 
 
 def first_line(error: BaseException) -> str:

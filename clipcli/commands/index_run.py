@@ -64,16 +64,33 @@ def model_for(library: Library | None, name: str | None, *, device: str, precisi
     from clipcli.library.models import stored_models
 
     if library is None:
-        return open_model(name, device=device, precision=precision)
+        return _chosen(open_model(name, device=device, precision=precision), precision)
     if name is None:
         chosen = open_model_of(library, None, device=device, precision=precision)
-        return open_model(None, device=device, precision=precision) if chosen is None else chosen.model
+        if chosen is not None:
+            return chosen.model
+        return _chosen(open_model(None, device=device, precision=precision), precision)
     if precision == "auto":
         spec = read_spec(find_model(name))
         offered = {variant.precision for variant in spec.variants}
         stored = (model for model in stored_models(library) if model.identity == spec.identity and model.pictures)
         precision = next((model.precision for model in stored if model.precision in offered), precision)
-    return open_model(name, device=device, precision=precision)
+    return _chosen(open_model(name, device=device, precision=precision), precision)
+
+
+def _chosen(model: Model, precision: str) -> Model:
+    """The model, and a line where a precision was taken that is not the model's own first: a library keeps to it."""
+    from clipcli.bundle.choosing import worst_cosine
+    from clipcli.render.notes import say
+
+    if precision == "auto" and model.precision != model.spec.default_precision:
+        worst = worst_cosine(model.variant)
+        exact = "" if worst is None else f", cosine to the exact towers at least {worst:.4f}"
+        say(
+            f"{model.precision} is taken, the fastest of {model.name} here{exact} "
+            f"(--precision {model.spec.default_precision} takes another)"
+        )
+    return model
 
 
 def say_preview(report: IndexReport) -> None:

@@ -22,6 +22,8 @@ def test_what_is_not_mended_needed_no_mending(text: str) -> None:
 
 
 def test_plain_words_do_not_load_it() -> None:
-    line = "import sys; from clipcli.bundle.cleaning import clean; clean('A car!', 'lower'); print('ftfy' in sys.modules)"
+    line = (
+        "import sys; from clipcli.bundle.cleaning import clean; clean('A car!', 'lower'); print('ftfy' in sys.modules)"
+    )
     told = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"

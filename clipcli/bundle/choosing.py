@@ -1,0 +1,46 @@
+"""Which variant of a model runs where nobody has asked for one: the fastest that is known to be exact enough.
+
+On a processor 8-bit products are 2 to 3 times as fast as those of 32 bits (docs/experiments.md). A GPU has nothing to
+gain from them in ONNX Runtime. fp16 is stored halves, computed with as fp32, and so no faster.
+"""
+
+from __future__ import annotations
+
+from clipcli.bundle.probe import COSINE_FLOORS
+from clipcli.bundle.spec import PRECISIONS, ModelSpec, Variant
+
+__all__ = ["choose_variant", "worst_cosine"]
+
+_FAST = "int8"
+
+
+def choose_variant(spec: ModelSpec, precision: str, *, device: str) -> Variant:
+    """The variant of this precision; of "auto" the fastest whose measured parity passes, else the model's own default.
+
+    `device` is where it is to run, "auto", "cpu" or "cuda". Raises NotFoundError.
+    """
+    if precision != "auto" or len(spec.variants) == 1:
+        return spec.variant(precision)
+    fast = next((variant for variant in spec.variants if variant.precision == _FAST), None)
+    if fast is None:
+        return spec.variant("auto")
+    others = sorted(
+        (variant for variant in spec.variants if variant.precision != _FAST),
+        key=lambda variant: (variant.precision != spec.default_precision, PRECISIONS.index(variant.precision)),
+    )
+    from clipcli.bundle.first_use import known_cosines  # late, as the next: where there is no choice it is not needed
+    from clipcli.bundle.sessions import may_use_cuda
+
+    if device == "cuda" or (device == "auto" and may_use_cuda()):
+        return others[0]
+    cosines = (worst_cosine(fast), *known_cosines(spec, fast, "cpu"))
+    passes = all(cosine is not None and cosine >= COSINE_FLOORS[_FAST] for cosine in cosines)
+    return fast if passes else others[0]
+
+
+def worst_cosine(variant: Variant) -> float | None:
+    """The smallest that was measured where the model was made; None where nothing was."""
+    parity = variant.parity or {}
+    measured = [parity.get(f"{tower}_min_cosine") for tower in ("image", "text")]
+    found = [cosine for cosine in measured if cosine is not None]
+    return min(found) if len(found) == len(measured) else None

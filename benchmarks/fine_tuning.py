@@ -15,6 +15,7 @@ retrieval, and tiny-imagenet down by no more than two points with any seed.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
@@ -52,7 +53,7 @@ def draw(data: Path, photos: int, seed: int, into: Path) -> Path:
 
 def tune(base: Path, pairs: Path, work: Path, seed: int, extra: Sequence[str]) -> tuple[Path, float]:
     """The installed model, and the seconds that `clip train` took; 0 where the model was there."""
-    name = "-".join([pairs.stem, *("".join(c if c.isalnum() or c == "." else "_" for c in part) for part in extra)])
+    name = pairs.stem + (f"-{hashlib.sha256(repr(extra).encode()).hexdigest()[:8]}" if extra else "")
     bundle, models = work / "models" / name, work / "models"
     if bundle.exists():
         return bundle, 0.0

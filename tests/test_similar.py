@@ -158,3 +158,17 @@ def test_at_most_twenty_windows(search: Search, monkeypatch: pytest.MonkeyPatch,
     expected = [[b"/bin/xdg-open", os.fsencode(record["path"])] for record in records(ended)[:3]]
     assert started == expected
     assert ended.stderr == "opened the first 3 of 6 pictures\n"
+
+
+def test_a_picture_the_library_has_is_not_decoded_again_until_it_changes(
+    similar: Search, own_photos: Path, bundle: Path, tmp_path: Path
+) -> None:
+    library = make_tiny_library(tmp_path / "own.db", own_photos, [bundle])
+    red = own_photos / "red.png"
+    before, there = records(similar(red, "--db", library, *NDJSON)), red.stat()
+    red.write_bytes(b"x" * there.st_size)  # as unreadable as one taken with --accept-truncated
+    os.utime(red, ns=(there.st_atime_ns, there.st_mtime_ns))
+    assert records(similar(red, "--db", library, *NDJSON)) == before
+    os.utime(red)
+    changed = similar(red, "--db", library)
+    assert (changed.exit_code, changed.stderr.count("\n")) == (3, 1)

@@ -152,20 +152,21 @@ def _names_a_picture(word: str) -> bool:
 
 
 def query_vector(
-    model: Model, query: Query, stored: Mapping[int, NDArray[np.float32]] | None = None
+    model: Model, query: Query, stored: Mapping[int | Path, NDArray[np.float32]] | None = None
 ) -> NDArray[np.float64]:
     """The normalised weighted sum of the embeddings of all terms (D,), so that scores against it are cosines.
 
-    `stored` has the unit vectors of the pictures the query names by id. Raises InputError for a picture that cannot be
-    read, UsageError where the terms cancel out.
+    `stored` has the unit vectors of the pictures the query names by id, and of files that need not be read. Raises
+    InputError for a picture that cannot be read, UsageError where the terms cancel out.
     """
     from contextlib import closing
 
     import numpy as np
 
     phrases = [term for term in query.terms if isinstance(term.what, str)]
-    pictures = {term: term.what for term in query.terms if isinstance(term.what, Path)}
-    rows: dict[Term, NDArray[np.float32]] = {}
+    at_hand: Mapping[int | Path, NDArray[np.float32]] = stored or {}
+    rows = {term: at_hand[term.what] for term in query.terms if not isinstance(term.what, str) and term.what in at_hand}
+    pictures = {term: term.what for term in query.terms if isinstance(term.what, Path) and term not in rows}
     if phrases:
         _say_what_is_cut(model, phrases)
         rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
@@ -175,7 +176,6 @@ def query_vector(
         with closing(PictureDecoder(model.spec.preprocess, count=len(pictures))) as decoder:
             pixels = np.stack([_pixels(decoder, path) for path in pictures.values()])  # (B, 3, H, W)
         rows.update(zip(pictures, model.encode_images(pixels), strict=True))
-    rows.update({term: (stored or {})[term.what] for term in query.terms if isinstance(term.what, int)})
     total = np.sum([term.weight * _unit(rows[term]) for term in query.terms], axis=0)  # (D,)
     length = float(np.linalg.norm(total))
     if length < 1e-6 * sum(abs(term.weight) for term in query.terms):

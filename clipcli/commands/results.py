@@ -13,6 +13,9 @@ from clipcli.commands.query import Query
 from clipcli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from clipcli.commands.opening import Chosen
     from clipcli.library.filters import Filters
     from clipcli.library.search import Answer, Hit
@@ -87,6 +90,8 @@ def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, pr
                 title=str(asked.query),
                 nothing=f"the library {library.path} is empty; 'clip embed FOLDER' fills it",
             )
+        if any(isinstance(term.what, str) for term in asked.query.terms):
+            chosen.model.open_text_tower()  # while the tokenizer is read
         if chosen.without:
             say(
                 f"{counted(chosen.without, 'picture')} without embeddings by {chosen.model.name} cannot be found with "
@@ -98,7 +103,7 @@ def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, pr
 
 def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
     from clipcli.commands.query import query_vector
-    from clipcli.library.pictures import facts_of, image_at, vector_of
+    from clipcli.library.pictures import facts_of, image_at, vector_at, vector_of
     from clipcli.library.search import find
 
     here = {"identity": chosen.model.identity, "precision": chosen.stored_precision}
@@ -107,9 +112,15 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
         paths = [os.fsencode(term.what) for term in asked.query.terms if isinstance(term.what, Path)]
         known = (image_at(library, path) for path in paths)
         itself = {*asked.query.ids, *(number for number in known if number is not None)}
+    stored: dict[int | Path, NDArray[np.float32]] = {each: vector_of(library, each, **here) for each in asked.query.ids}
+    for term in asked.query.terms:  # a picture that is in the library as it is need not be looked at again
+        if isinstance(term.what, Path):
+            vector = vector_at(library, os.fsencode(term.what), **here)
+            if vector is not None:
+                stored[term.what] = vector
     answer = find(
         library,
-        query_vector(chosen.model, asked.query, {each: vector_of(library, each, **here) for each in asked.query.ids}),
+        query_vector(chosen.model, asked.query, stored),
         **here,
         k=asked.k or None,
         threshold=asked.threshold,

@@ -19,7 +19,7 @@ from clipcli.library.sqlite_errors import shown
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, to_stored
 
-__all__ = ["FACTS", "facts_of", "image_at", "images_at", "vector_of"]
+__all__ = ["FACTS", "facts_of", "image_at", "images_at", "vector_at", "vector_of"]
 
 FACTS = ("width", "height", "format", "taken_at", "taken_from", "camera", "lens", "latitude", "longitude")
 _IDS_AT_ONCE = 500
@@ -42,6 +42,28 @@ def vector_of(library: Library, image_id: int, *, identity: str, precision: str 
     if not np.isfinite(vector).all() or not vector.any():
         raise LibraryDamagedError(f"the library {shown(library.path)} is damaged (the vector of image {image_id})")
     return vector
+
+
+def vector_at(
+    library: Library, path: bytes, *, identity: str, precision: str | None = None
+) -> NDArray[np.float32] | None:
+    """The unit vector (D,) the library has of the file at a path; None where it has none, or the file has changed."""
+    image_id = image_at(library, path)
+    if image_id is None:
+        return None
+    try:
+        now = os.stat(path)
+    except OSError:
+        return None
+    with library.read() as connection:
+        model = find_stored(library, identity=identity, precision=precision)
+        unchanged = connection.execute(
+            "SELECT 1 FROM images JOIN embeddings ON embeddings.image_id = images.id AND embeddings.model_id = ? "
+            "AND embeddings.digest = images.digest "
+            "WHERE images.id = ? AND NOT images.stale AND images.size = ? AND images.mtime_ns = ?",
+            (model.id, image_id, now.st_size, now.st_mtime_ns),
+        ).fetchone()
+        return vector_of(library, image_id, identity=identity, precision=precision) if unchanged else None
 
 
 def image_at(library: Library, path: bytes) -> int | None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from benchmarks.beside_rclip import PHOTO_SIZES, helping, indexing_beside, remembering, searching_beside
 from benchmarks.cases import Table, searching, starting
 from benchmarks.machine import describe
-from benchmarks.random_model import NAME, install_random_model, place_for_rclip
 from benchmarks.ratios_figure import draw_ratios
 from benchmarks.rclip_peer import Rclip
 
@@ -100,6 +99,8 @@ def main() -> None:
 
 def _prepared(folder: Path, python: Path) -> tuple[Path, Rclip]:
     """The model installed where every process below finds it, and rclip with the same one."""
+    from benchmarks.random_model import NAME, install_random_model, place_for_rclip  # late: needs torch
+
     folder = folder.absolute()
     os.environ["CLIP_MODELS"] = str(folder / "models")
     bundle, data = folder / "models" / NAME, folder / "rclip"

@@ -51,8 +51,10 @@ def test_a_filled_library_can_be_searched(tmp_path: Path) -> None:
 def test_the_page_shows_rates_and_ratios() -> None:
     rows = compared({"floor": Times(seconds=(1.0,)), "clip": Times(seconds=(4.0,))}, count=100, unit="images/s")
     assert [(row.ratio, row.rate) for row in rows] == [(1.0, "100 images/s"), (4.0, "25 images/s")]
-    page = report([Table(title="Indexing", note="Made.", rows=rows)], rounds=1)
+    page = report([Table(title="Indexing", note="Made.", rows=rows)], peer="rclip 3", rounds=1, figure="benchmarks.png")
     assert "## Indexing" in page
+    assert "![Ratios](benchmarks.png)" in page
+    assert "- peer: rclip 3\n" in page
     assert "| clip | 4,000 ms | ±0% | 4.00 | 25 images/s |" in page
 
 

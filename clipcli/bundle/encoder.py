@@ -6,8 +6,9 @@ Shapes: B batch, D embedding, S image size, L tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,15 @@ class Model:
     def text_is_fixed(self) -> bool:
         """Whether the text graph wants all of the context length, however short a text is."""
         return self._tower("text").fixed_length is not None
+
+    def open_text_tower(self) -> None:
+        """Begin to open it, in a thread: whoever needs it next waits for it, and hears of what went wrong."""
+
+        def ahead() -> None:
+            with suppress(Exception):  # raised again where the tower is used
+                self._tower("text")
+
+        Thread(target=ahead, name="text tower").start()
 
     def encode_images(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """(B, 3, S, S) as `preprocess.to_pixels` gives them -> (B, D), L2-normalised."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from clipcli.commands.plain_values import spared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,9 @@ class LateGroup(TyperGroup):
         super().__init__(**settings)
         self.commands = {entry.name: LateCommand(entry) for entry in ENTRIES}
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        return spared(super().get_params(ctx))
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is typer's
         return [entry.name for entry in ENTRIES]
 
@@ -103,10 +108,15 @@ def _plain(commands: Sequence[Any]) -> None:
         # typer would cut the first paragraph off at 45 characters in the list of subcommands.
         command.short_help = command.short_help or " ".join((command.help or "").split("\n\n")[0].split())
         command.context_settings = {**CONTEXT_SETTINGS, **command.context_settings}
+        command.get_params = _sparing(command.get_params)
         for parameter in command.params:
             if parameter.param_type_name == "argument":
                 _name_plainly(parameter)
         _plain(list(getattr(command, "commands", {}).values()))
+
+
+def _sparing(get_params: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
+    return lambda ctx: spared(get_params(ctx))
 
 
 def _name_plainly(argument: Any) -> None:

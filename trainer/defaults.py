@@ -27,14 +27,15 @@ FINE_TUNING: dict[str, Any] = {
     "validation_least": 50,
 }
 # Of fine-tuning, by the number of pairs to train on, each up to its first number: measured at 300 and 3,000
-# (docs/experiments.md), and carried on from there. `RATE` multiplies the rate by what `--tune` changes: low-rank and
-# small parts move less at the same one.
+# (docs/experiments.md), and carried on from there. `RATE` multiplies the rate by what `--tune` changes; where the image
+# tower changes as well, more is forgotten, and the weights go back further.
 BY_PAIRS: tuple[tuple[float, dict[str, Any]], ...] = (
-    (1_000, {"epochs": 20.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.8}),
-    (10_000, {"epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.8}),
-    (math.inf, {"epochs": 3.0, "batch_size": 256, "lr": 2e-4, "anchor": 0.8}),
+    (1_000, {"tune": "text", "epochs": 12.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.5}),
+    (10_000, {"tune": "text", "epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.65}),
+    (math.inf, {"tune": "text", "epochs": 3.0, "batch_size": 256, "lr": 2e-4, "anchor": 0.65}),
 )
-RATE = {"full": 1.0, "lora": 5.0, "head": 5.0, "image": 1.0, "text": 1.0}
+RATE = {"full": 1.0, "lora": 5.0, "head": 5.0, "image": 1.0, "text": 2.5}
+ANCHOR_OF_IMAGES = 0.85
 # 32 epochs as the paper; its crop, a random square of the resized picture, is made stronger, as pictures are few.
 PRETRAINING: dict[str, Any] = {
     "epochs": 32,
@@ -103,5 +104,8 @@ def compose(
 def settle(options: TrainOptions, pairs: int) -> TrainOptions:
     """`options` for so many pairs to train on: what was left open (`by_pairs`) gets its value."""
     values = dict(next(values for most, values in BY_PAIRS if pairs < most))
-    values["lr"] *= RATE[options.tune]
+    tune = values["tune"] if "tune" in options.by_pairs else options.tune
+    values["lr"] *= RATE[tune]
+    if tune != "text":
+        values["anchor"] = ANCHOR_OF_IMAGES
     return dataclasses.replace(options, by_pairs=(), **{name: values[name] for name in options.by_pairs})

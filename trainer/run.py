@@ -90,7 +90,7 @@ def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[Tra
     config = suited(started.config, options)
     if options.by_pairs:
         options, named = settle(options, data.summary.training), options.by_pairs
-        values = ", ".join(f"{name} {getattr(options, name):g}" for name in named)
+        values = ", ".join(f"{name} {_shown(getattr(options, name))}" for name in named)
         reporter.say(f"for {data.summary.training:,} pairs: {values}")
     if started.bundle is None:
         vocabulary = learn_vocabulary(data.texts(options.templates), max_size=options.max_vocabulary)
@@ -270,6 +270,10 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
             "more pairs, or a smaller --lr, may help"
         )
     return Trained(run=run, bundle=run / "bundle", metrics=metrics, examples=examples)
+
+
+def _shown(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _tuned(model: Clip, options: TrainOptions) -> str:

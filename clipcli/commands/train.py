@@ -123,13 +123,16 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        float | None, _option("--epochs", metavar="N", help="Passes over the data. Default: 10, from scratch 32.")
+        float | None,
+        _option("--epochs", metavar="N", help="Passes over the data. Default: by number of pairs, from scratch 32."),
     ] = None,
     batch_size: Annotated[
-        int | None, _option("--batch-size", "-b", metavar="N", help="Pairs a step. Default: 128, from scratch 256.")
+        int | None,
+        _option("--batch-size", "-b", metavar="N", help="Pairs a step. Default: by number of pairs, from scratch 256."),
     ] = None,
     lr: Annotated[
-        float | None, _option("--lr", metavar="RATE", help="Peak learning rate. Default: 5e-5, from scratch 1e-3.")
+        float | None,
+        _option("--lr", metavar="RATE", help="Peak learning rate. Default: by number of pairs, from scratch 1e-3."),
     ] = None,
     weight_decay: Annotated[
         float | None, _option("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")
@@ -139,7 +142,7 @@ def train(
         _option(
             "--tune",
             metavar="full|lora|head|image|text",
-            help="What fine-tuning changes: all, low-rank parts, projections, a tower. Default: full.",
+            help="What fine-tuning changes: all, low-rank parts, projections, a tower. Default: text.",
         ),
     ] = None,
     rank: Annotated[
@@ -147,7 +150,11 @@ def train(
     ] = None,
     anchor: Annotated[
         float | None,
-        _option("--anchor", metavar="A", help="How far to go back towards the start model, 0 to 1. Default: measured."),
+        _option(
+            "--anchor",
+            metavar="A",
+            help="How far to go back towards the start model, 0 to 1. Default: by number of pairs.",
+        ),
     ] = None,
     keep: Annotated[
         list[str] | None,

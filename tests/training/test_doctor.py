@@ -155,7 +155,7 @@ def test_classes_out_of_balance(tmp_path: Path, words: Tokenizer) -> None:
 def test_a_learning_rate_a_hundred_times_too_high(tmp_path: Path, words: Tokenizer) -> None:
     data = write(tmp_path / "pairs.csv", healthy(tmp_path))
     checks = checked_with(tmp_path)
-    (finding,) = found(data, words, validation=checks, lr=5e-3)
+    (finding,) = found(data, words, validation=checks, lr=2e-2)
     assert (finding.name, finding.count) == ("high learning rate", 100)
     assert found(data, words, validation=checks, lr=5e-5) == []
 

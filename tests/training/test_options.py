@@ -12,7 +12,7 @@ import pytest
 from clipcli.errors import DataError, NotFoundError, UsageError
 from tests.training.tiny import options
 from trainer import defaults
-from trainer.defaults import BY_PAIRS, FINE_TUNING, PRETRAINING, compose, read_recipe, settle
+from trainer.defaults import ANCHOR_OF_IMAGES, BY_PAIRS, FINE_TUNING, PRETRAINING, compose, read_recipe, settle
 from trainer.options import TrainOptions
 
 CHOSEN: dict[str, Any] = {"data": ("/pairs.csv",), "name": "mine"}
@@ -94,7 +94,7 @@ def test_defaults_recipe_and_command_line_in_this_order() -> None:
     tuned = compose(start=Path("/model"), recipe={"lr": 0.1, "arch": "RN50"}, chosen=CHOSEN)
     assert (tuned.start, tuned.arch, tuned.lr) == ("/model", None, 0.1)
     assert tuned.freeze_batch_norm is FINE_TUNING["freeze_batch_norm"] is True
-    assert tuned.by_pairs == ("epochs", "batch_size", "anchor")  # and not the rate, which was given
+    assert tuned.by_pairs == ("tune", "epochs", "batch_size", "anchor")  # and not the rate, which was given
     assert compose(start=None, recipe={}, chosen=CHOSEN).by_pairs == ()
 
 
@@ -105,6 +105,8 @@ def test_the_number_of_pairs_decides_what_was_left_open() -> None:
     few = settle(_tuned(lr=0.25, batch_size=7), 100)
     assert (few.lr, few.batch_size) == (0.25, 7)
     assert (few.epochs, few.anchor, few.by_pairs) == (BY_PAIRS[0][1]["epochs"], BY_PAIRS[0][1]["anchor"], ())
+    assert (few.tune, settle(_tuned(tune="image"), 100).anchor) == ("text", ANCHOR_OF_IMAGES)
+    assert settle(_tuned(), 100).lr == pytest.approx(2.5 * settle(_tuned(tune="full"), 100).lr)
     assert settle(_tuned(tune="lora"), 100).lr > settle(_tuned(), 100).lr
     assert all(values["lr"] < PRETRAINING["lr"] for _, values in BY_PAIRS)
 

@@ -13,7 +13,7 @@ import pytest
 import trainer.run
 from clipcli.errors import ClipError, UsageError
 from tests.training.conftest import clip
-from trainer.defaults import BY_PAIRS, compose
+from trainer.defaults import BY_PAIRS, RATE, compose
 from trainer.options import TrainOptions
 from trainer.settings import SETTABLE, kind_of, read_settings
 
@@ -38,12 +38,14 @@ def test_the_page_lists_every_setting() -> None:
 
 def test_the_page_has_the_usual_values_by_number_of_pairs() -> None:
     rows = re.findall(r"^\| (fewer than [\d,]+|more) \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
-    wanted = [
-        ("more" if most == math.inf else f"fewer than {most:,}", " | ".join(f"{value:g}" for value in values.values()))
-        for most, values in BY_PAIRS
-    ]
+    wanted = [("more" if most == math.inf else f"fewer than {most:,}", _usual(values)) for most, values in BY_PAIRS]
     assert rows == wanted
-    assert list(BY_PAIRS[0][1]) == ["epochs", "batch_size", "lr", "anchor"]
+    assert list(BY_PAIRS[0][1]) == ["tune", "epochs", "batch_size", "lr", "anchor"]
+
+
+def _usual(values: dict[str, Any]) -> str:
+    shown = values | {"lr": values["lr"] * RATE[values["tune"]]}
+    return " | ".join(f"`{value}`" if isinstance(value, str) else f"{value:g}" for value in shown.values())
 
 
 def test_values_are_read_as_their_type_says() -> None:

@@ -110,7 +110,7 @@ def test_without_a_picture_of_the_curves_the_model_is_installed_all_the_same(
 
 
 def test_the_installed_model_does_what_the_towers_do(trained: Path) -> None:
-    model = Model.load(trained / "models" / "seed-model", device="cpu")
+    model = Model.load(trained / "models" / "seed-model", device="cpu", precision="fp32")
     towers, _ = load_run(trained / "run")
     spec = model.spec
     pixels = np.stack([to_pixels(open_image(trained / "scans" / f"{place:03d}"), spec.preprocess) for place in (7, 9)])

@@ -5,9 +5,11 @@ Each question is a table of whole processes that take turns. Its first row is wh
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -78,18 +80,21 @@ def searching_beside(folder: Path, rclip: Rclip, bundle: Path, *, rounds: int, s
     for size in sizes:
         vectors = made_vectors(size, spec.embedding_dim)
         rclip.fill(pictures, vectors)
-        candidates = {"rclip -n": rclip.search(pictures)}
+        phrase = _phrases()
+        candidates = {"rclip -n": rclip.search(pictures, phrase)}
         for precision in PRECISIONS:
             library = folder / f"{size}-{precision}.db"
             filled_library(library, spec, precision, vectors, folder=str(bundle))
-            line = [*CLIP, "search", "a red motorcycle", "--db", str(library)]
-            candidates[f"clip search, {precision}"] = process(line, environment)
+            candidates[f"clip search, {precision}"] = process(_search_line(library, phrase), environment)
+        candidates["clip search, int8, asked before"] = process(
+            _search_line(folder / f"{size}-int8.db", lambda: "a red motorcycle"), environment
+        )
         candidates["python -c 'import numpy, onnxruntime'"] = process(
             [sys.executable, "-c", "import numpy, onnxruntime"], environment
         )
         del vectors
         times = interleaved(candidates, rounds=rounds)
-        note = "A phrase, in a fresh process each, files in the cache of the system; exact search in both."
+        note = "A new phrase in a fresh process each time, files in the cache of the system; exact search in both."
         tables.append(Table(title=f"Searching {size:,} pictures", note=note, rows=compared(times)))
         for library in folder.glob(f"{size}-*.db"):
             library.unlink()
@@ -107,6 +112,16 @@ def helping(folder: Path, rclip: Rclip, *, rounds: int) -> Table:
         "python -c pass": process([sys.executable, "-c", "pass"], environment),
     }
     return Table(title="Help", note="Whole processes.", rows=compared(interleaved(candidates, rounds=rounds)))
+
+
+def _phrases() -> Callable[[], str]:
+    """A phrase that nobody has asked for before, of five words, each time."""
+    numbers = itertools.count(int(time.time()))
+    return lambda: f"a red motorcycle number {next(numbers) % 10_000_000}"
+
+
+def _search_line(library: Path, phrase: Callable[[], str]) -> Callable[[], list[str]]:
+    return lambda: [*CLIP, "search", phrase(), "--db", str(library)]
 
 
 def _photos(folder: Path, kind: str, count: int) -> Path:

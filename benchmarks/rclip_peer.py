@@ -68,9 +68,9 @@ class Rclip:
 
         return from_nothing
 
-    def search(self, photos: Path) -> Callable[[], None]:
+    def search(self, photos: Path, phrase: Callable[[], str]) -> Callable[[], None]:
         """Search what is there below `photos`, without looking for new pictures."""
-        return process([self.program, "-n", "a red motorcycle"], self.environment, folder=photos)
+        return process(lambda: [self.program, "-n", phrase()], self.environment, folder=photos)
 
     def forget(self) -> None:
         for path in self.data.glob(f"{DATABASE}*"):

@@ -45,15 +45,22 @@ def interleaved(candidates: Mapping[str, Callable[[], None]], *, rounds: int) ->
 
 
 def process(
-    command: Sequence[str], environment: Mapping[str, str] | None = None, *, folder: Path | None = None
+    command: Sequence[str] | Callable[[], Sequence[str]],
+    environment: Mapping[str, str] | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Callable[[], None]:
-    """The whole of a command, from starting its process in `folder` to its end; a failure is an error."""
+    """The whole of a command, from starting its process in `folder` to its end; a failure is an error.
+
+    A command that is not to be the same each time is asked for each time.
+    """
 
     def run() -> None:
+        line = command() if callable(command) else command
         done = subprocess.run(
-            command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            line, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+            raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
 
     return run

@@ -92,6 +92,11 @@ class Model:
         return self._device
 
     @property
+    def ran_on(self) -> str | None:
+        """As `device`, but nothing is opened: None where nothing has been so far."""
+        return self._device
+
+    @property
     def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             self._tokenizer = Tokenizer.of(self.folder, self.spec)

@@ -108,8 +108,9 @@ def _installed(stored: Sequence[StoredModel]) -> list[str]:
 
 
 def model_and_device(model: Model) -> str:
-    """`starter (fp16) on the CPU`: which model has been at work, and where it really ran."""
-    return f"{model.name} ({model.precision}) on the {'GPU' if model.device == 'cuda' else 'CPU'}"
+    """`starter (fp16) on the CPU`: which model has been at work, and where it really ran, if it had to run."""
+    where = {"cuda": " on the GPU", "cpu": " on the CPU", None: ""}[model.ran_on]
+    return f"{model.name} ({model.precision}){where}"
 
 
 def mention_starter(folder: Path, *, always: bool = False) -> None:

@@ -69,7 +69,9 @@ DeviceOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option(metavar="auto|fp32|fp16|int8", help="Which variant of the model; auto takes the fastest that proved exact enough."),
+    typer.Option(
+        metavar="auto|fp32|fp16|int8", help="Which variant of the model; auto: the fastest that is exact enough."
+    ),
 ]
 FormatOption = Annotated[
     Format | None,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clipcli.bundle.encoder import Model
+    from clipcli.datasets.feature_cache import FeatureCache
     from clipcli.library.decoded_picture import PictureDecoder
 
 _WEIGHTED = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)):(.*)", re.DOTALL)
@@ -152,12 +153,17 @@ def _names_a_picture(word: str) -> bool:
 
 
 def query_vector(
-    model: Model, query: Query, stored: Mapping[int | Path, NDArray[np.float32]] | None = None
+    model: Model,
+    query: Query,
+    stored: Mapping[int | Path, NDArray[np.float32]] | None = None,
+    *,
+    before: FeatureCache | None = None,
 ) -> NDArray[np.float64]:
     """The normalised weighted sum of the embeddings of all terms (D,), so that scores against it are cosines.
 
-    `stored` has the unit vectors of the pictures the query names by id, and of files that need not be read. Raises
-    InputError for a picture that cannot be read, UsageError where the terms cancel out.
+    `stored` has the unit vectors of the pictures the query names by id, and of files that need not be read; `before`
+    those of words that were asked for before, and takes up the new ones. Raises InputError for a picture that cannot be
+    read, UsageError where the terms cancel out.
     """
     from contextlib import closing
 
@@ -168,8 +174,7 @@ def query_vector(
     rows = {term: at_hand[term.what] for term in query.terms if not isinstance(term.what, str) and term.what in at_hand}
     pictures = {term: term.what for term in query.terms if isinstance(term.what, Path) and term not in rows}
     if phrases:
-        _say_what_is_cut(model, phrases)
-        rows.update(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
+        rows.update(_encoded(model, phrases, before))
     if pictures:
         from clipcli.library.decoded_picture import PictureDecoder  # late: words do without
 
@@ -190,15 +195,36 @@ def _unit(row: NDArray[np.float32]) -> NDArray[np.float64]:
     return wide / np.linalg.norm(wide)
 
 
-def _say_what_is_cut(model: Model, phrases: Sequence[Term]) -> None:
-    """A line for each text that is longer than the model's context: it reads the beginning only."""
+def _encoded(model: Model, phrases: Sequence[Term], before: FeatureCache | None) -> dict[Term, NDArray[np.float32]]:
+    if before is None:
+        _say_what_is_cut(model, phrases)
+        return dict(zip(phrases, model.encode_texts([str(term.what) for term in phrases]), strict=True))
+
+    from clipcli.datasets.feature_cache import text_digest
+
+    digests = {term: text_digest(str(term.what)) for term in phrases}
+    known = before.known(list(digests.values()))
+    new = [term for term in phrases if digests[term] not in known]
+    if new:
+        model.open_text_tower()  # while the tokenizer is read
+        cut = _say_what_is_cut(model, new)  # each time it is asked for: it is not remembered
+        vectors = model.encode_texts([str(term.what) for term in new])
+        known |= {digests[term]: vector for term, vector in zip(new, vectors, strict=True)}
+        before.keep({digests[term]: known[digests[term]] for term in new if term not in cut})
+    return {term: known[digests[term]] for term in phrases}
+
+
+def _say_what_is_cut(model: Model, phrases: Sequence[Term]) -> set[Term]:
+    """A line for each text that is longer than the model's context: it reads the beginning only. Which those are."""
     from clipcli.render.notes import say
 
+    cut = set()
     texts = [str(term.what) for term in phrases]
-    for text, length in zip(texts, model.tokenizer.full_lengths(texts), strict=True):
+    for term, text, length in zip(phrases, texts, model.tokenizer.full_lengths(texts), strict=True):
         most = model.tokenizer.context_length
         if length <= most:
             continue
+        cut.add(term)
         words = text.split()
         kept, beyond = 0, len(words)  # how many words fit, found by halving
         while beyond - kept > 1:
@@ -210,6 +236,7 @@ def _say_what_is_cut(model: Model, phrases: Sequence[Term]) -> None:
             f"{model.name} reads {most} tokens at once: of the {len(words):,} words of "
             f'"{" ".join(words[:4])[:60]}…" it was asked with {first}'
         )
+    return cut
 
 
 def _pixels(decoder: PictureDecoder, path: Path) -> NDArray[np.float32]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from clipcli.bundle.encoder import Model
     from clipcli.commands.opening import Chosen
+    from clipcli.datasets.feature_cache import FeatureCache
     from clipcli.library.filters import Filters
     from clipcli.library.search import Answer, Hit
     from clipcli.library.store import Library
@@ -90,8 +92,6 @@ def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, pr
                 title=str(asked.query),
                 nothing=f"the library {library.path} is empty; 'clip embed FOLDER' fills it",
             )
-        if any(isinstance(term.what, str) for term in asked.query.terms):
-            chosen.model.open_text_tower()  # while the tokenizer is read
         if chosen.without:
             say(
                 f"{counted(chosen.without, 'picture')} without embeddings by {chosen.model.name} cannot be found with "
@@ -120,7 +120,7 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
                 stored[term.what] = vector
     answer = find(
         library,
-        query_vector(chosen.model, asked.query, stored),
+        query_vector(chosen.model, asked.query, stored, before=_asked_before(chosen.model)),
         **here,
         k=asked.k or None,
         threshold=asked.threshold,
@@ -135,6 +135,14 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
         remark=_remark(answer, library, chosen),
         nothing=_why_nothing(asked, answer),
     )
+
+
+def _asked_before(model: Model) -> FeatureCache:
+    """The embeddings of words that this person has searched for; the words themselves are not in it."""
+    from clipcli.datasets.feature_cache import FeatureCache, feature_cache_path
+
+    path = feature_cache_path().with_name("queries.db")
+    return FeatureCache(path, identity=model.identity, precision=model.precision, dimension=model.spec.embedding_dim)
 
 
 def _remark(answer: Answer, library: Library, chosen: Chosen) -> str:

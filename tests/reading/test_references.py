@@ -44,9 +44,32 @@ def test_embeddings_are_the_peers(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "wrong"), [("openclip-vit-quick", "gelu"), ("openclip-vit-gelu", "quick_gelu")])
 def test_another_activation_gives_other_embeddings(name: str, wrong: Activation, tmp_path: Path) -> None:
     reference = load(name)
-    images, texts = embed(build(read(reference, tmp_path, Choices(activation=wrong))), reference)
+    folder = write(reference, tmp_path)
+    values = json.loads((folder / "open_clip_config.json").read_text())
+    values["model_cfg"]["quick_gelu"] = wrong == "quick_gelu"
+    (folder / "open_clip_config.json").write_text(json.dumps(values))
+    images, texts = embed(build(read_model(folder, Choices())), reference)
     assert smallest_cosine(images, reference.images) < EXACT
     assert smallest_cosine(texts, reference.texts) < EXACT
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "wrong"),
+    [
+        ("openclip-vit-quick", "quick_gelu", "gelu"),
+        ("openclip-vit-gelu", "gelu", "quick_gelu"),
+        ("openai-vit-quick", "quick_gelu", "gelu"),
+        ("transformers-clip", "gelu", "quick_gelu"),
+        ("transformers-siglip", "gelu_tanh", "gelu"),
+    ],
+)
+def test_an_activation_that_the_source_says_otherwise_is_refused(
+    name: str, stated: Activation, wrong: Activation, tmp_path: Path
+) -> None:
+    source = write(load(name), tmp_path)
+    with pytest.raises(UsageError, match=f"the source says {stated}, not {wrong}"):
+        read_model(source, Choices(activation=wrong))
+    assert read_model(source, Choices(activation=stated)).config.activation == stated
 
 
 def test_what_a_source_says_is_taken_over(tmp_path: Path) -> None:

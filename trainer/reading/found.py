@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from clipcli.bundle.spec import Preprocess
+from clipcli.errors import UsageError
 from trainer.config import Activation, ArchConfig
 
 __all__ = ["CLIP_MEAN", "CLIP_STD", "Choices", "Found"]
@@ -20,10 +21,22 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What a person says where a source is silent, or instead of it."""
+    """What a person says where a source is silent. A tokenizer may take the place of the source's own."""
 
     activation: Activation | None = None
     tokenizer: Path | None = None
+
+    def agrees(self, stated: Activation, where: str) -> Activation:
+        """The activation that the source at `where` states. Raises UsageError where the person says otherwise.
+
+        Towers run with another activation than the one they were trained with still look alive, and are wrong.
+        """
+        if self.activation not in (None, stated):
+            raise UsageError(
+                f"the source says {stated}, not {self.activation}: leave out --activation, which is for sources that "
+                f"say nothing ({where})"
+            )
+        return stated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

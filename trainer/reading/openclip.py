@@ -56,7 +56,8 @@ def read_checkpoint(path: Path, choices: Choices) -> Found:
     tensors = tensors_in(read_tensors(path))
     state = from_openclip(tensors)
     scripted = is_torchscript(path)
-    activation = choices.activation or (_activation_in_code(path) if scripted else None)
+    stated = _activation_in_code(path) if scripted else None
+    activation = choices.activation if stated is None else choices.agrees(stated, str(path))
     config = describe(state, Known(activation=activation, heads_of_64=scripted))
     if config.sigmoid:
         raise UsageError(f"{path} is a sigmoid model without its tokenizer: import the folder it came in")
@@ -90,7 +91,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
     if weights is None:
         raise ModelError(f"{folder} has a configuration but no weights ({' or '.join(_WEIGHTS)})")
     state = from_openclip(tensors_in(read_tensors(weights)))
-    config = describe(state, _known(model, vision, text, choices, state))
+    config = describe(state, _known(model, vision, text, choices, state, where))
     if config.text.form == "clip" and text.get("pool_type", "argmax") != "argmax":
         raise ModelError(f"{where}: text is pooled by {text['pool_type']!r}, which is not known here")
     words = _words(folder, text, config.text.vocab_size, choices)
@@ -114,6 +115,7 @@ def _known(
     text: Mapping[str, Any],
     choices: Choices,
     state: Mapping[str, Tensor],
+    where: str,
 ) -> Known:
     timm = vision.get("timm_model_name")
     of_image, heads = _activation(model, vision), vision.get("width", 768) // vision.get("head_width", 64)
@@ -127,8 +129,8 @@ def _known(
     if norm != (1e-6 if "text_tower.projection_bias" in state else 1e-5):
         raise ModelError(f"the text tower's layer norms have an epsilon of {norm}, which is not known here")
     return Known(
-        activation=choices.activation or of_image,
-        text_activation=choices.activation or _activation(model, text),
+        activation=choices.agrees(of_image, where),
+        text_activation=choices.agrees(_activation(model, text), where),
         image_heads=heads,
         text_heads=text.get("heads", 8),
         causal=not text.get("no_causal_mask", False),

@@ -106,8 +106,8 @@ def _known(kind: str, vision: Mapping[str, Any], text: Mapping[str, Any], choice
         raise ModelError(f"{where}: the image tower has no pooling head, and so no embedding")
     size = vision.get("image_size", 224)
     return Known(
-        activation=choices.activation or _activation(vision, silent, where),
-        text_activation=choices.activation or _activation(text, silent, where),
+        activation=choices.agrees(_activation(vision, silent, where), where),
+        text_activation=choices.agrees(_activation(text, silent, where), where),
         image_heads=vision.get("num_attention_heads", silent["vision_heads"]),
         text_heads=text.get("num_attention_heads", silent["text_heads"]),
         image_size=size if isinstance(size, int) else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipcli.bundle.encoder import Model
-from clipcli.bundle.installed import check_name, models_folder
+from clipcli.bundle.installed import check_name, check_new_name, models_folder
 from clipcli.bundle.installed import install as install_bundle
 from clipcli.bundle.spec import PRECISIONS, ModelSpec, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ def export_source(
     """
     check_precisions(precisions, precisions[0] if precisions else None)
     is_run = (source / RUN_FILE).is_file()
-    chosen = check_name(name or _name_of(source))
+    chosen = (check_new_name if install else check_name)(name or _name_of(source))
     if output is None and not is_run and not install:
         raise UsageError("nowhere to write: give --output FOLDER, or let the model be installed")
     if install and not replace and (models_folder() / chosen).exists():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipcli.bundle.installed import check_name, models_folder
+from clipcli.bundle.installed import check_new_name, models_folder, name_for
 from clipcli.bundle.installed import install as install_bundle
 from clipcli.bundle.spec import TOKENIZER_FILE
 from clipcli.errors import UsageError
@@ -15,7 +15,7 @@ from export.bundle import check_precisions, export_bundle
 from export.exporting import Exported
 from export.samples import made_samples, read_samples
 from trainer.reading.found import Choices
-from trainer.reading.importing import build, name_for, provenance_of, read_model
+from trainer.reading.importing import build, provenance_of, read_model
 
 __all__ = ["import_model"]
 
@@ -42,7 +42,7 @@ def import_model(
     name is taken, ModelError where no variant is good enough.
     """
     check_precisions(precisions, precisions[0] if precisions else None)
-    chosen = check_name(name) if name is not None else name_for(path)
+    chosen = check_new_name(name) if name is not None else name_for(path)
     if not replace and (models_folder() / chosen).exists():
         raise UsageError(f"a model called {chosen!r} is already installed: give another --name, or --replace")
     found = read_model(path, choices)

@@ -21,6 +21,7 @@ from clipcli.errors import ClipError, NoSpaceError, NotFoundError, UsageError
 __all__ = [
     "Installed",
     "check_name",
+    "check_new_name",
     "default_name",
     "find_model",
     "install",
@@ -77,6 +78,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_new_name(name: str) -> str:
+    """`name`, where a model may be installed under it: that of the shipped model is taken. Raises UsageError."""
+    check_name(name)
+    shipped = shipped_model()
+    if shipped is not None and name.casefold() == read_spec(shipped).name.casefold():
+        raise UsageError(f"{name!r} is the name of the model that comes with clip: give another --name")
+    return name
+
+
 def name_for(path: Path) -> str:
     """A name for a model that is brought in: that of its file or folder, as far as it can be one. Raises UsageError."""
     stem = path.resolve().name
@@ -85,7 +95,7 @@ def name_for(path: Path) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
     if not plain:
         raise UsageError(f"{path} has no name that a model could have: give --name NAME")
-    return check_name(plain[:64].rstrip("."))
+    return check_new_name(plain[:64].rstrip("."))
 
 
 def find_model(name: str | None) -> Path:
@@ -142,7 +152,7 @@ def install(folder: Path, *, name: str, replace: bool = False) -> Path:
 
     Raises UsageError where the name is taken, ModelError where the bundle is damaged, NoSpaceError.
     """
-    check_name(name)
+    check_new_name(name)
     spec = read_spec(folder)
     target = models_folder() / name
     if target.exists() and not replace:

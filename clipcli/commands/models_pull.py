@@ -102,11 +102,11 @@ def pull(
       clip models pull hf:immich-app/ViT-B-32__openai --logit-scale 100
     """
     from clipcli.bundle.hub.pulling import parse_address
-    from clipcli.bundle.installed import check_name
+    from clipcli.bundle.installed import check_new_name
 
     known = None if source.startswith("hf:") else _find(source)
     address = parse_address(f"hf:{known.repository}") if known else parse_address(source)
-    chosen = check_name(name or (known.name if known else address.repository.partition("/")[2]))
+    chosen = check_new_name(name or (known.name if known else address.repository.partition("/")[2]))
     wishes = Wishes(
         name=chosen,
         activation=activation,

@@ -257,10 +257,10 @@ def _require_train() -> None:
 
 def _name(given: str | None, source: str) -> str:
     """What to call the model: as given, or after its data."""
-    from clipcli.bundle.installed import check_name
+    from clipcli.bundle.installed import check_new_name
 
     made = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem)[:64].strip("-._") or "model"
-    return check_name(given or made)
+    return check_new_name(given or made)
 
 
 def _unused(run: Path) -> Path:

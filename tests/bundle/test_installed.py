@@ -184,6 +184,19 @@ def test_names_that_could_lead_elsewhere_are_refused(source: Path, name: str) ->
         remove(name)
 
 
+@pytest.mark.parametrize("name", ["starter", "Starter"])
+def test_the_name_of_the_shipped_model_is_taken(source: Path, shipped: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="comes with clip: give another --name"):
+        install(source, name=name, replace=True)
+    assert [(model.name, model.shipped) for model in list_models()] == [("starter", True)]
+
+
+def test_a_model_that_once_took_the_shipped_name_can_be_removed(source: Path, shipped: Path) -> None:
+    install(source, name="other").rename(models_folder() / "starter")
+    remove("starter")
+    assert find_model("starter") == shipped
+
+
 def test_a_folder_is_a_model_too(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_model(str(source)) == source
     monkeypatch.chdir(tmp_path)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clipcli.bundle.installed import check_name
-from clipcli.errors import ModelError, NotFoundError, UsageError
+from clipcli.errors import ModelError, NotFoundError
 from trainer.checkpoints import fill
 from trainer.pictures import available_memory
 from trainer.reading import openclip, transformers_folder
 from trainer.reading.found import Choices, Found
 from trainer.towers import Clip
 
-__all__ = ["build", "name_for", "provenance_of", "read_model"]
+__all__ = ["build", "provenance_of", "read_model"]
 
 _SPARE = 1.2  # times the weights in float32: what building towers of them takes besides
 
@@ -64,17 +62,6 @@ def build(found: Found) -> Clip:
     if any(not bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
         raise ModelError(f"{found.weights} holds weights that are not finite")
     return model.eval().requires_grad_(False)
-
-
-def name_for(path: Path) -> str:
-    """A name for the model: that of its file or folder, as far as it can be one. Raises UsageError."""
-    stem = path.resolve().name
-    for ending in (".pt", ".pth", ".bin", ".safetensors", ".ckpt"):
-        stem = stem.removesuffix(ending)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")
-    if not plain:
-        raise UsageError(f"{path} has no name that a model could have: give --name NAME")
-    return check_name(plain[:64])
 
 
 def provenance_of(found: Found) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from clipcli.bundle.foreign import immich, transformers_js
 from clipcli.bundle.foreign.graph_source import Answers, GraphSource, Pair
 from clipcli.bundle.foreign.logits import logit_line
 from clipcli.bundle.identity import graphs_identity, use_facts
-from clipcli.bundle.installed import check_name, models_folder
+from clipcli.bundle.installed import check_new_name, models_folder
 from clipcli.bundle.made_inputs import SENTENCES, made_images
 from clipcli.bundle.placing import building
 from clipcli.bundle.preprocess import normalise
@@ -82,7 +82,7 @@ def import_graphs(
     Raises UsageError where the name is taken or something is open that `answers` can tell, ModelError where anything is
     damaged, hostile or not known here, NotFoundError for a precision that is not there, NoSpaceError.
     """
-    check_name(name)
+    check_new_name(name)
     target = models_folder() / name
     if target.exists() and not replace:
         raise UsageError(f"a model called {name!r} is already installed: give another --name, or --replace")

@@ -94,6 +94,8 @@ def _options(threads: int | None) -> SessionOptions:
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.inter_op_num_threads = 1  # a tower is a chain of operators: nothing in it can run side by side
+    # Threads that turn while they wait for work take the cores from those that decode the next pictures.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         if threads < 1:
             raise UsageError(f"threads must be at least 1, not {threads}")

@@ -68,7 +68,7 @@ def starting(folder: Path, *, rounds: int) -> Table:
     candidates = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "clip --help": [*CLIP, "--help"],
-        "clip search (1,000 pictures)": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
+        "clip search, asked before (1,000 pictures)": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
         'python -c "import numpy, onnxruntime"': [sys.executable, "-c", "import numpy, onnxruntime"],
     }
     times = interleaved({name: process(line, surroundings(folder)) for name, line in candidates.items()}, rounds=rounds)
@@ -88,7 +88,7 @@ def searching(folder: Path, *, rounds: int, sizes: Sequence[int]) -> list[Table]
         np.save(plain, vectors)
         candidates = {
             "bare NumPy product": [sys.executable, "-c", BARE_PRODUCT, str(plain)],
-            "clip search": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
+            "clip search, asked before": [*CLIP, "search", "a red motorcycle", "--db", str(library)],
         }
         environment = surroundings(folder)
         times = interleaved({name: process(line, environment) for name, line in candidates.items()}, rounds=rounds)

@@ -10,6 +10,7 @@ from pathlib import Path
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import check_name, check_new_name, models_folder
 from clipcli.bundle.installed import install as install_bundle
+from clipcli.bundle.placing import check_writable
 from clipcli.bundle.spec import PRECISIONS, ModelSpec, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import UsageError
@@ -64,6 +65,8 @@ def export_source(
         raise UsageError("nowhere to write: give --output FOLDER, or let the model be installed")
     if install and not replace and (models_folder() / chosen).exists():
         raise UsageError(f"a model called {chosen!r} is already installed: give another --name, or --replace")
+    if install:
+        check_writable(models_folder())
     opened = open_source(source)
     samples, measured_on = _samples(opened, photos, say)
     with tempfile.TemporaryDirectory(prefix="clip-export-") as passing:

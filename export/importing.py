@@ -9,6 +9,7 @@ from typing import Any
 
 from clipcli.bundle.installed import check_new_name, models_folder, name_for
 from clipcli.bundle.installed import install as install_bundle
+from clipcli.bundle.placing import check_writable
 from clipcli.bundle.spec import TOKENIZER_FILE
 from clipcli.errors import UsageError
 from export.bundle import check_precisions, export_bundle
@@ -45,6 +46,7 @@ def import_model(
     chosen = check_new_name(name) if name is not None else name_for(path)
     if not replace and (models_folder() / chosen).exists():
         raise UsageError(f"a model called {chosen!r} is already installed: give another --name, or --replace")
+    check_writable(models_folder())
     found = read_model(path, choices)
     say(f"{found.kind}: {found.config.name}, {found.config.activation}, {found.preprocess.image_size} pixels")
     for note in found.notes:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipcli.bundle.placing import aside, building
+from clipcli.bundle.placing import aside, building, writing_in
 from clipcli.bundle.spec import MODEL_FILE, ModelSpec, read_spec, write_spec
 from clipcli.bundle.stamps import check_hashes, write_stamps
 from clipcli.errors import ClipError, NoSpaceError, NotFoundError, UsageError
@@ -54,10 +54,16 @@ class Installed:
 
 
 def models_folder() -> Path:
-    """`CLIP_MODELS`, else the platform's data directory for programs of this person. It need not exist."""
+    """`CLIP_MODELS`, else the platform's data directory for programs of this person. It need not exist.
+
+    Raises UsageError where `CLIP_MODELS` is no folder.
+    """
     chosen = os.environ.get("CLIP_MODELS")
     if chosen:
-        return Path(chosen).expanduser()
+        folder = Path(chosen).expanduser()
+        if folder.is_file():
+            raise UsageError(f"CLIP_MODELS names a file, {folder}: it is the folder that models are in")
+        return folder
     import platformdirs
 
     return platformdirs.user_data_path("clip", appauthor=False) / "models"
@@ -182,7 +188,8 @@ def remove(name: str) -> int:
         raise NotFoundError(f"no model called {name!r} is installed")
     held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     # Renamed first: a model half deleted must never be found under its name.
-    doomed = folder.replace(aside(folder))
+    with writing_in(folder.parent):
+        doomed = folder.replace(aside(folder))
     if default_name() == name:
         set_default(None)
     shutil.rmtree(doomed)
@@ -202,17 +209,19 @@ def set_default(name: str | None) -> None:
     """Choose the model used where none is named; None goes back to the shipped one. Raises NotFoundError."""
     path = models_folder() / _DEFAULT_FILE
     if name is None:
-        path.unlink(missing_ok=True)
+        with writing_in(path.parent):
+            path.unlink(missing_ok=True)
         return
     if not any(model.name == name for model in list_models()):
         raise NotFoundError(f"no model called {name!r} is installed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as out:
-        out.write(f"{name}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
+    with writing_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}.part")
+        with partial.open("w", encoding="utf-8") as out:
+            out.write(f"{name}\n")
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
 
 
 def _folders() -> Iterator[Path]:

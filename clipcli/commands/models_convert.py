@@ -21,7 +21,10 @@ def convert(
 ) -> None:
     """Write a model the way open_clip or transformers loads it, with the same embeddings.
 
-    What the other library cannot express is refused. Needs the extra 'train', and a model that carries its weights.
+    Only texts with HTML entities or broken encodings come out otherwise, where the other library does not mend
+    texts, or mends them alone; that is said. What the other library cannot express is refused.
+
+    Needs the extra 'train', and a model that carries its weights.
 
     \b
       clip models convert birds --to open-clip birds-open-clip
@@ -32,13 +35,18 @@ def convert(
     if any(find_spec(module) is None for module in ("torch", "safetensors")):
         raise MissingExtraError("train", "clip models convert")
     from clipcli.bundle.installed import find_model
+    from clipcli.bundle.spec import read_spec
     from clipcli.render.notes import say
-    from export.converting import convert_model
+    from export.converting import cleaned_otherwise, convert_model
 
-    written = convert_model(find_model(name), folder.expanduser(), to=to)
+    source = find_model(name)
+    written = convert_model(source, folder.expanduser(), to=to)
     load = (
         f"open_clip.create_model_and_transforms('local-dir:{written}')"
         if to == "open-clip"
         else f"transformers.AutoModel.from_pretrained('{written}')"
     )
     say(f"written to {written}: {load}")
+    otherwise = cleaned_otherwise(read_spec(source), to)
+    if otherwise:
+        say(otherwise)

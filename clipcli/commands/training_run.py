@@ -34,7 +34,9 @@ def fall_silent() -> None:
 def check_free(name: str, replace: bool, otherwise: str) -> None:
     """Raise UsageError where the finished model could not be installed: better to hear of a clash before training."""
     from clipcli.bundle.installed import models_folder
+    from clipcli.bundle.placing import check_writable
 
+    check_writable(models_folder())
     if not replace and (models_folder() / name).exists():
         raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
 

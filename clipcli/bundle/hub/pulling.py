@@ -21,6 +21,7 @@ from clipcli.bundle.hub.choosing import Choice, choose, files_of_bundle
 from clipcli.bundle.hub.client import Listing, RemoteFile, check_online, list_files
 from clipcli.bundle.hub.download import arrived, fetch
 from clipcli.bundle.installed import models_folder
+from clipcli.bundle.placing import check_writable, writing_in
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import NoSpaceError, UsageError
 
@@ -80,6 +81,7 @@ def pulled(
     Raises NetworkError, NotFoundError, NoSpaceError, ModelError; UsageError where another process is pulling the same.
     """
     check_online(offline)
+    check_writable(models_folder())
     _sweep()
     listing = list_files(address.repository, address.revision)
     choice = choose(listing, precisions=precisions, logits_known=logits_known)
@@ -104,8 +106,9 @@ def _stages() -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.touch()
+    with writing_in(models_folder()):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.touch()
     lock = FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0)
     try:
         lock.acquire()

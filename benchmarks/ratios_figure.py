@@ -25,7 +25,8 @@ def draw_ratios(tables: Sequence[Table], path: Path) -> None:
     styled(axes, LIGHT)
     names, place, places = [], 0.0, []
     for title, rows in bars:
-        axes.text(0, place, title, va="center", fontsize=LABEL - 2, fontweight="bold", color=LIGHT.ink)
+        box = {"facecolor": LIGHT.paper, "edgecolor": "none", "pad": 1.0}  # the line at 1 does not cross letters
+        axes.text(0.02, place, title, va="center", fontsize=LABEL - 2, fontweight="bold", color=LIGHT.ink, bbox=box)
         for name, ratio in rows:
             place += 1
             axes.barh(

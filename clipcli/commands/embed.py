@@ -88,6 +88,9 @@ def embed(
     stopped at any moment and goes on from there. Files that cannot be read are listed with the reason, and the
     exit code is then 3.
 
+    A library is searched with the model that all its pictures were last embedded with, and goes on with it: -m gives
+    it another one, which is said.
+
     A file called .clipignore says what in its folder and below is left out, by the rules of .gitignore. What is in the
     library already stays until 'clip library forget' takes it out.
 
@@ -96,10 +99,11 @@ def embed(
       clip embed ~/Pictures --watch
       clip embed /mnt/disk/photos --db /mnt/disk/photos/.clip/library.db
     """
-    from clipcli.commands.index_run import Teller, judge, model_for, say_done, say_preview
+    from clipcli.commands.index_run import Teller, judge, model_for, say_done, say_own_model, say_preview
     from clipcli.commands.watching import watch_folders
     from clipcli.library.indexing import IndexOptions, index_folders, preview
     from clipcli.library.location import check_place, find_library
+    from clipcli.library.models import own_model
     from clipcli.library.roots import targets
     from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
@@ -146,11 +150,13 @@ def embed(
             library = stack.enter_context(Library.open(file, write=True, create=True))
             say(f"new library {short_path(os.fsencode(file))}")
         bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
+        before = own_model(library)
         teller = Teller(loaded, bar, lock)
         try:
             report = index_folders(library, named, loaded, options, teller)
         except KeyboardInterrupt:
             teller.stopped()
             raise
-    say_done(report)
+        say_own_model(library, before)
+    say_done(report, loaded)
     judge(report)

@@ -8,6 +8,7 @@ from clipcli.errors import InputError
 
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
+    from clipcli.library.models import StoredModel
     from clipcli.library.report import IndexReport, Progress
     from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
@@ -114,8 +115,18 @@ def judge(report: IndexReport) -> None:
         raise InputError(f"{counted(len(report.newly_skipped), 'file')} could not be read, listed above")
 
 
-def say_done(report: IndexReport) -> None:
-    """What was done, in one line."""
+def say_own_model(library: Library, before: StoredModel | None) -> None:
+    """A line where the run has changed which model searches of the library use; `before` is the one they used."""
+    from clipcli.library.models import own_model
+    from clipcli.render.notes import say
+
+    now = own_model(library)
+    if before is not None and before.pictures and now is not None and now.identity != before.identity:
+        say(f"searches of this library use {now.name} from now on; -m {before.name} takes the one before")
+
+
+def say_done(report: IndexReport, model: Model) -> None:
+    """What was done, in one line, which names the model where nothing has yet."""
     from clipcli.render.notes import counted, say
 
     _absent(report)
@@ -132,7 +143,8 @@ def say_done(report: IndexReport) -> None:
         known = f" ({report.known_bad:,} of them known before)" if report.known_bad else ""
         parts.append(f"{report.skipped:,} skipped{known}")
     forgotten = f"; {counted(report.forgotten, 'picture')} forgotten, the files are gone" if report.forgotten else ""
-    say(f"{counted(report.considered, 'file')}: {', '.join(parts)}{forgotten}; {report.seconds:.1f} s")
+    by = "" if report.embedded else f" (model {model.name}, {model.precision})"
+    say(f"{counted(report.considered, 'file')}: {', '.join(parts)}{forgotten}; {report.seconds:.1f} s{by}")
 
 
 def _absent(report: IndexReport) -> None:

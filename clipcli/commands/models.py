@@ -9,6 +9,7 @@ import typer
 
 from clipcli.commands.models_convert import convert
 from clipcli.commands.models_import import import_
+from clipcli.commands.models_library import say_if_library_differs, say_who_depends
 from clipcli.commands.models_pull import pull
 from clipcli.commands.models_show import NameArgument, cells_of, show, size
 from clipcli.commands.options import Device, DeviceOption, Format, FormatOption
@@ -190,7 +191,7 @@ def rm(
 
     Vectors a library has by a removed model stay, but need it again to be searched by words.
     """
-    from clipcli.bundle.installed import find_model, remove
+    from clipcli.bundle.installed import default_name, find_model, remove
     from clipcli.bundle.spec import read_spec
     from clipcli.render.notes import say
 
@@ -199,10 +200,13 @@ def rm(
             identity = read_spec(find_model(name)).identity
         except ClipError:  # a damaged model can be removed as well, and `remove` knows what to say of a missing one
             identity = ""
+        was_default = default_name() == name
         freed = remove(name)
         say(f"removed {name} ({size(freed)})")
+        if was_default:
+            say(f"the default model is {_default_now()} now")
         if identity:
-            _say_who_depends(identity)
+            say_who_depends(identity)
 
 
 @app.command()
@@ -210,7 +214,10 @@ def default(
     name: NameArgument = None,
     reset: Annotated[bool, typer.Option("--reset", help="Go back to the model that comes with clip.")] = False,
 ) -> None:
-    """Choose the model that is used where none is named, or say which one it is."""
+    """Choose the model that is used where none is named, or say which one it is.
+
+    A library that has embeddings already goes on with the model they are of.
+    """
     from clipcli.bundle.installed import find_model, set_default
     from clipcli.bundle.spec import read_spec
     from clipcli.render.notes import write_text
@@ -219,7 +226,10 @@ def default(
         raise UsageError("give either a name or --reset")
     if reset or name is not None:
         set_default(name)
-    write_text(f"{read_spec(find_model(None)).name}\n")
+    chosen = read_spec(find_model(None))
+    write_text(f"{chosen.name}\n")
+    if reset or name is not None:
+        say_if_library_differs(chosen)
 
 
 def _listed(model: Installed) -> dict[str, Any]:
@@ -254,20 +264,11 @@ def _checked(
     return {"model": model, "check": what, "passed": passed, "detail": detail, **figures, "path": os.fsencode(folder)}
 
 
-def _say_who_depends(identity: str) -> None:
-    """A word about the library of this place, where it can be had: a model can be removed all the same."""
-    from clipcli.library.location import find_library
-    from clipcli.library.models import stored_models
-    from clipcli.library.store import Library
-    from clipcli.render.notes import counted, say
+def _default_now() -> str:
+    from clipcli.bundle.installed import find_model
+    from clipcli.bundle.spec import read_spec
 
     try:
-        path = find_library(None)
-        with Library.open(path) as library:
-            pictures = max(
-                (model.pictures for model in stored_models(library) if model.identity == identity), default=0
-            )
+        return f"{read_spec(find_model(None)).name}, which comes with clip,"
     except ClipError:
-        return
-    if pictures:
-        say(f"{path} has {counted(pictures, 'picture')} by this model; they can be searched again once it is installed")
+        return "none"

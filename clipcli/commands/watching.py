@@ -49,8 +49,9 @@ class _Runs:
         self._first = True
 
     def update(self, paths: Sequence[bytes], unsettled: Set[bytes]) -> None:
-        from clipcli.commands.index_run import Teller, say_done
+        from clipcli.commands.index_run import Teller, say_done, say_own_model
         from clipcli.library.indexing import index_folders
+        from clipcli.library.models import own_model
         from clipcli.library.run_lock import RunLock
         from clipcli.library.store import Library
         from clipcli.render.progress import progress_bar
@@ -77,13 +78,15 @@ class _Runs:
                 _say_update(report)
                 return
             bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
+            before = own_model(library)
             teller = Teller(self._model, bar, lock)
             try:
                 report = index_folders(library, paths, self._model, self._options, teller, unsettled=unsettled)
             except KeyboardInterrupt:
                 teller.stopped()
                 raise
-        say_done(report)
+            say_own_model(library, before)
+        say_done(report, self._model)
         self._first = False
         self._options = replace(self._options, force=False)  # once is enough
 

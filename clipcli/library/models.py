@@ -5,9 +5,13 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipcli.errors import ModelError, NotFoundError
 from clipcli.library.store import Library
+
+if TYPE_CHECKING:
+    from clipcli.bundle.installed import Installed
 
 __all__ = [
     "StoredModel",
@@ -98,14 +102,15 @@ def keep_own_model(library: Library, model_id: int) -> None:
 def installed_folder(stored: StoredModel) -> Path:
     """Where the model that made embeddings of the library is now, recognised by its identity and not by its name.
 
+    Of several that are the same one, a whole one: damage to one of them need not stop a search.
     Raises NotFoundError when it is not on this machine.
     """
     from clipcli.bundle.installed import find_model, list_models
     from clipcli.bundle.spec import read_spec
 
-    for model in list_models():
-        if model.spec is not None and model.spec.identity == stored.identity:
-            return model.folder
+    same = [model for model in list_models() if model.spec is not None and model.spec.identity == stored.identity]
+    if same:
+        return same[0].folder if len(same) == 1 else next(filter(_is_whole, same), same[0]).folder
     try:  # a model folder that was given by its path
         folder = find_model(stored.folder)
         if read_spec(folder).identity == stored.identity:
@@ -116,6 +121,18 @@ def installed_folder(stored: StoredModel) -> Path:
         f"the model this library was made with, {stored.name}, is not installed; "
         "-m NAME searches with another, after 'clip embed -m NAME FOLDER'"
     )
+
+
+def _is_whole(model: Installed) -> bool:
+    """Whether all its files are there, in the size recorded, and with their SHA-256 where they were changed since."""
+    from clipcli.bundle.stamps import check_stamps
+
+    try:
+        if model.spec is not None:
+            check_stamps(model.folder, model.spec, model.spec.required_files)
+    except ModelError:
+        return False
+    return True
 
 
 def _model(row: tuple[int, str, str, str, str, int, str], pictures: int) -> StoredModel:

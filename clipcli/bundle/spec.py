@@ -261,7 +261,7 @@ def read_spec(folder: Path) -> ModelSpec:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}") from None
+        raise ModelError(f"{path} is not JSON: {error}; fetch or import the model again, with --replace") from None
     try:
         return spec_from_dict(values)
     except ModelError as error:

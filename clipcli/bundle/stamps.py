@@ -36,7 +36,7 @@ def check_hashes(folder: Path, spec: ModelSpec, names: Iterable[str] | None = No
     for name in dict.fromkeys((*spec.required_files, *spec.files)) if names is None else names:
         _check_size(folder, spec, name)
         if file_facts(folder / name) != dict(spec.files[name]):
-            raise ModelError(f"model {spec.name} is damaged: {name} does not have the recorded SHA-256 ({folder})")
+            raise _damaged(folder, spec, f"{name} does not have the recorded SHA-256")
 
 
 def write_stamps(folder: Path, spec: ModelSpec) -> None:
@@ -59,16 +59,23 @@ def check_stamps(folder: Path, spec: ModelSpec, names: Iterable[str]) -> None:
             check_hashes(folder, spec, (name,))
 
 
+def _damaged(folder: Path, spec: ModelSpec, what: str) -> ModelError:
+    return ModelError(
+        f"model {spec.name} is damaged: {what} ({folder}); an incomplete download or copy? fetch or import it again, "
+        "with --replace"
+    )
+
+
 def _check_size(folder: Path, spec: ModelSpec, name: str) -> None:
     if name not in spec.files:
-        raise ModelError(f"model {spec.name} is damaged: {name} is not recorded in its model.json ({folder})")
+        raise _damaged(folder, spec, f"{name} is not recorded in its model.json")
     try:
         size = (folder / name).stat().st_size
     except OSError:
-        raise ModelError(f"model {spec.name} is damaged: {name} is missing ({folder})") from None
+        raise _damaged(folder, spec, f"{name} is missing") from None
     recorded = spec.files[name]["bytes"]
     if size != recorded:
-        raise ModelError(f"model {spec.name} is damaged: {name} has {size} bytes, not {recorded} ({folder})")
+        raise _damaged(folder, spec, f"{name} has {size} bytes, not {recorded}")
 
 
 def _stamp(path: Path) -> list[int]:

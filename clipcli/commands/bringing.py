@@ -10,7 +10,7 @@ from clipcli.commands.options import Format
 from clipcli.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from clipcli.bundle.foreign.importing import Imported
     from export.exporting import Exported
@@ -108,12 +108,29 @@ def _refuse(wishes: Wishes, *names: str) -> None:
             raise UsageError(f"{option} is for models that come as weights; this one is ready-made")
 
 
-def require_train(purpose: str) -> None:
-    """The extra's own imports, looked for and not yet made. Raises MissingExtraError."""
+def has_train() -> bool:
+    """Whether the extra's own imports are there: looked for, and not yet made."""
     from importlib.util import find_spec
 
-    if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors")):
+    return all(find_spec(module) is not None for module in ("torch", "onnxscript", "safetensors"))
+
+
+def require_train(purpose: str) -> None:
+    """Raises MissingExtraError."""
+    if not has_train():
         raise MissingExtraError("train", purpose)
+
+
+def require_words(names: Iterable[str], wishes: Wishes) -> None:
+    """Raise UsageError where none of the files `names` is a vocabulary, nobody has named one, and none is installed."""
+    from trainer.reading.vocabulary import find_merges
+
+    there = {"tokenizer.json", "merges.txt"} & set(names)
+    if wishes.tokenizer is None and not there and find_merges(Path("/")) is None:
+        raise UsageError(
+            "the repository has weights and no vocabulary: give --tokenizer FILE, the tokenizer.json or merges.txt of "
+            "a model with the same one"
+        )
 
 
 def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Exported:

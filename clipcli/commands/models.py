@@ -83,21 +83,32 @@ def _write_installed(models: Sequence[Installed]) -> None:
 
 
 def _write_catalogue(records: Sequence[Mapping[str, Any]], *, heading: bool) -> None:
-    """The models to be had. Those of weights need the extra 'train', which the last column says."""
-    from clipcli.render.tables import Column, write_heading, write_table
+    """The models to be had; those that need an extra that is not installed under a heading of their own."""
+    from clipcli.commands.bringing import has_train
+    from clipcli.render.tables import write_heading
 
-    if heading and records:
+    lacking = [record for record in records if record["comes_as"] == "weights" and not has_train()]
+    ready = [record for record in records if record not in lacking]
+    if heading and ready:
         write_heading("to be had: clip models pull NAME")
-    columns = [Column(title="model"), Column(title="architecture", wide=True), Column(title="size", right=True)]
-    columns += [Column(title="licence"), Column(title="ImageNet", right=True), Column(title="")]
+    _write_known(ready)
+    if lacking:
+        write_heading("to be had as weights, which needs the extra 'train'")
+        _write_known(lacking)
+
+
+def _write_known(records: Sequence[Mapping[str, Any]]) -> None:
+    from clipcli.render.tables import Column, write_table
+
+    columns = [Column(title="model"), Column(title="architecture", wide=True), Column(title="about", right=True)]
+    columns += [Column(title="licence"), Column(title="ImageNet", right=True)]
     rows: list[list[Cell]] = [
         [
             record["name"],
             record["architecture"],
-            f"about {size(record['bytes'])}",
+            size(record["bytes"]),
             record["licence"] or "see its card",
             f"{record['zero_shot_imagenet']:g} %" if record["zero_shot_imagenet"] else "",
-            "needs train" if record["comes_as"] == "weights" else "",
         ]
         for record in records
     ]
@@ -146,7 +157,8 @@ def verify(
     """Check that models are whole, and that they compute the same here as where they were made.
 
     Every file is hashed, and every variant is run on the inputs the model brings along and compared with the vectors
-    it brings along. Without names: every installed model. Exit code 8 where anything has failed.
+    it brings along. Without names: every installed model. Failures stand last in the table. Exit code 8 where
+    anything has failed.
     """
     from clipcli.bundle.installed import find_model, list_models
     from clipcli.bundle.verify import verify as check_model
@@ -173,7 +185,7 @@ def verify(
             for record in records
         ]
         if rows:
-            write_table(columns, rows)
+            write_table(columns, sorted(rows, key=lambda row: row[2] == "FAILED"))  # where the eye is when it ends
     else:
         write_records(records, format=format, fields=VERIFY_FIELDS)
     failed = [record for record in records if not record["passed"]]

@@ -33,8 +33,8 @@ def pull(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="NAME|hf:OWNER/REPO[@REV]",
-            help="A known model by name, or any repository of the hub.",
+            metavar="MODEL",
+            help="A known model by name, or any repository of the hub: hf:OWNER/REPO or hf:OWNER/REPO@REVISION.",
             autocompletion=known_names,
             show_default=False,
         ),
@@ -147,10 +147,14 @@ def _is_installed(name: str, address: Address) -> bool:
 def _fetch_and_install(
     address: Address, wishes: Wishes, known: Known | None, *, offline: bool, format: Format | None
 ) -> None:
+    from clipcli.bundle.hub.client import check_online, endpoint
     from clipcli.bundle.hub.pulling import pulled
     from clipcli.bundle.spec import MODEL_FILE
+    from clipcli.render.notes import say
     from clipcli.render.progress import progress_bar
 
+    check_online(offline)
+    say(f"asking {endpoint()} for {address.repository}")
     with ExitStack() as stack:
         with progress_bar(f"pulling {wishes.name}", unit="MB") as bar:
             got = stack.enter_context(
@@ -159,7 +163,7 @@ def _fetch_and_install(
                     precisions=wishes.precisions,
                     logits_known=wishes.logit_scale is not None,
                     offline=offline,
-                    ready=_ready,
+                    ready=lambda choice: _ready(choice, wishes),
                     progress=_Megabytes(bar),
                 )
             )
@@ -171,13 +175,17 @@ def _fetch_and_install(
         bring_in(got.folder, wishes, format=format, provenance=provenance)
 
 
-def _ready(choice: Choice) -> None:
-    """Say what is coming, before it is. Raises MissingExtraError rather than fetch what cannot be read here."""
-    from clipcli.commands.bringing import require_train
+def _ready(choice: Choice, wishes: Wishes) -> None:
+    """Say what is coming, before it is.
+
+    Raises MissingExtraError and UsageError rather than fetch what cannot be read here.
+    """
+    from clipcli.commands.bringing import require_train, require_words
     from clipcli.render.notes import say
 
     if choice.kind == "weights":
         require_train("a model that comes as weights")
+        require_words((file.path for file in choice.files), wishes)
     if choice.kind != "bundle":
         say(f"{choice.size_bytes / _MB:,.1f} MB in {len(choice.files)} files")
 

@@ -231,3 +231,23 @@ def test_a_mismatch_found_at_installation_has_exit_code_8(mine: Path) -> None:
         install(mine, name="again")
     assert caught.value.exit_code == 8
     assert [path.name for path in models_folder().iterdir()] == ["mine"]
+
+
+def test_what_needs_an_extra_stands_under_a_heading_of_its_own(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clipcli.commands import bringing
+
+    weights = {known.name for known in known_models() if known.comes_as == "weights"}
+    heading = "to be had as weights, which needs the extra 'train'\n"
+    assert heading not in models("list").stdout
+    monkeypatch.setattr(bringing, "has_train", lambda: False)
+    ready, lacking = models("list").stdout.split(heading)
+    assert {line.split()[0] for line in lacking.splitlines()[1:]} == weights
+    assert not weights & set(ready.split())
+
+
+def test_failed_checks_stand_last(models: Models, mine: Path) -> None:
+    (mine / "image.onnx").unlink()
+    result = models("verify")
+    assert result.exit_code == 8
+    assert [("FAILED" in line) for line in result.stdout.splitlines()[-2:]] == [False, True]
+    assert "fetch or import it again, with --replace" in result.stdout

@@ -5,6 +5,7 @@ The figures are published ones, each with the place it was published at; nothing
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -61,6 +62,11 @@ def find_known(name: str) -> Known:
     for known in known_models():
         if known.name == name:
             return known
+    if "/" in name:
+        raise NotFoundError(f"no model is known as {name!r}; a repository of the hub is pulled as hf:{name}")
+    near = difflib.get_close_matches(name, [known.name for known in known_models()], n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise NotFoundError(
-        f"no model is known as {name!r} ('clip models list' names those that are; hf:OWNER/REPO takes any repository)"
+        f"no model is known as {name!r} ({meant}'clip models list' names those that are; hf:OWNER/REPO takes any "
+        "repository)"
     )

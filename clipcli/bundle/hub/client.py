@@ -15,7 +15,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from clipcli.errors import ModelError, NetworkError, NotFoundError
+from clipcli.errors import ModelError, NetworkError, NotFoundError, UsageError
 
 __all__ = ["Listing", "RemoteFile", "check_online", "endpoint", "list_files", "patiently", "translated"]
 
@@ -59,8 +59,11 @@ class Listing:
 
 
 def endpoint() -> str:
-    """The hub: HF_ENDPOINT, else huggingface.co."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+    """The hub: HF_ENDPOINT, else huggingface.co. Raises UsageError where HF_ENDPOINT is no address."""
+    told = os.environ.get("HF_ENDPOINT", "").rstrip("/")
+    if told and re.fullmatch(r"https?://[^/\s]+(/\S*)?", told) is None:
+        raise UsageError(f"HF_ENDPOINT is no address of a hub: {told!r} (https://huggingface.co is one)")
+    return told or constants.ENDPOINT
 
 
 def check_online(offline: bool = False) -> None:
@@ -158,9 +161,7 @@ def translated(where: str) -> Iterator[None]:
     except RevisionNotFoundError as error:
         raise NotFoundError(f"{where}: there is no such revision at {endpoint()}") from error
     except RepositoryNotFoundError as error:
-        raise NotFoundError(
-            f"{where} is not at {endpoint()}, or it is private (HF_TOKEN=... lets you in where you may)"
-        ) from error
+        raise NotFoundError(f"{where} is not at {endpoint()}, or it is private ({_token_advice()})") from error
     except HfHubHTTPError as error:
         raise _by_status(where, error) from error
     except httpx2.ConnectError as error:
@@ -178,7 +179,7 @@ def _by_status(where: str, error: HfHubHTTPError) -> NotFoundError | NetworkErro
     if status == 404:
         return NotFoundError(f"{where} is not at {endpoint()}")
     if status == 401:
-        return NetworkError(f"{endpoint()} wants to know who you are for {where}: set HF_TOKEN to a token it takes")
+        return NetworkError(f"{endpoint()} wants to know who you are for {where}: {_token_advice()}")
     if status == 403:
         return NetworkError(f"{endpoint()} refuses {where}: your HF_TOKEN may not read it")
     if status == 429:
@@ -186,6 +187,12 @@ def _by_status(where: str, error: HfHubHTTPError) -> NotFoundError | NetworkErro
         when = f"in {asked} s" if asked.isdigit() else "later"
         return NetworkError(f"{endpoint()} has had too many requests from here: try again {when}")
     return NetworkError(f"{endpoint()} answers {status} for {where}: try again later, or HF_ENDPOINT=mirror")
+
+
+def _token_advice() -> str:
+    if get_token():
+        return "the token given, by HF_TOKEN or a login, was not accepted for it"
+    return "set HF_TOKEN to a token that it takes"
 
 
 def _first_line(error: Exception) -> str:

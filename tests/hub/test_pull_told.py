@@ -1,0 +1,67 @@
+"""What `clip models pull` says before and instead of fetching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.hub.loopback import Hub
+from trainer.reading import vocabulary
+
+Clip = Callable[..., Any]
+
+
+def last(result: Any, code: int) -> str:
+    assert result.exit_code == code, result.stderr
+    return str(result.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize("address", ["bogus", "ftp://hub.example", "https://", "http:// there"])
+def test_an_endpoint_that_is_no_address(pull: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert "HF_ENDPOINT is no address of a hub" in last(pull(), 2)
+    assert hub.requests == []
+
+
+def test_a_token_that_is_not_accepted(pull: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.token = "hf_secret"
+    assert "set HF_TOKEN" in last(pull(), 4)
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    told = last(pull(), 4)
+    assert "the token given, by HF_TOKEN or a login, was not accepted" in told
+    assert "hf_wrong" not in told
+    hub.faults.status = {"api": (401, {})}
+    hub.token = None
+    assert "was not accepted" in last(pull(), 9)
+
+
+def test_what_is_tried_is_said_at_once(pull: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert pull().stderr.splitlines()[0] == "asking http://127.0.0.1:9 for owner/model"
+    assert "asking" not in pull("--offline").stderr
+
+
+def test_names_that_are_nearly_right(clip: Clip) -> None:
+    assert "did you mean clip-vit-b-32" in last(clip("models", "pull", "clip-vit-b-23"), 4)
+    assert "is pulled as hf:openai/clip-vit" in last(clip("models", "pull", "openai/clip-vit"), 4)
+    assert "did you mean" not in last(clip("models", "pull", "zzzzzz"), 4)
+
+
+def test_the_help_is_whole(clip: Clip) -> None:
+    usage = clip("models", "pull", "--help").stdout.split("\n\n")[0]
+    assert usage.count("[") == usage.count("]")
+
+
+def test_weights_without_a_vocabulary_are_not_fetched(pull: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in hub.folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    (hub.folder / "open_clip_config.json").write_text("{}")
+    (hub.folder / "open_clip_model.safetensors").write_bytes(bytes(64))
+    monkeypatch.setattr(vocabulary, "find_spec", lambda _: None)  # no installed package brings one
+    assert "give --tokenizer FILE" in last(pull(), 2)
+    assert not any("resolve" in request for request in hub.requests)
+    (hub.folder / "merges.txt").write_text("#version: 0.2\n")
+    assert "give --tokenizer FILE" not in last(pull(), 8)

@@ -30,9 +30,9 @@ FINE_TUNING: dict[str, Any] = {
 # (docs/experiments.md), and carried on from there. `RATE` multiplies the rate by what `--tune` changes; where the image
 # tower changes as well, more is forgotten, and the weights go back further.
 BY_PAIRS: tuple[tuple[float, dict[str, Any]], ...] = (
-    (1_000, {"tune": "text", "epochs": 12.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.5}),
-    (10_000, {"tune": "text", "epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.65}),
-    (math.inf, {"tune": "text", "epochs": 3.0, "batch_size": 256, "lr": 2e-4, "anchor": 0.65}),
+    (1_000, {"tune": "text", "epochs": 12.0, "batch_size": 64, "lr": 2e-4, "anchor": 0.6}),
+    (10_000, {"tune": "text", "epochs": 5.0, "batch_size": 128, "lr": 2e-4, "anchor": 0.7}),
+    (math.inf, {"tune": "text", "epochs": 3.0, "batch_size": 256, "lr": 2e-4, "anchor": 0.7}),
 )
 RATE = {"full": 1.0, "lora": 5.0, "head": 5.0, "image": 1.0, "text": 2.5}
 ANCHOR_OF_IMAGES = 0.85

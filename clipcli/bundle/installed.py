@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_FILE = ".default"
+_FOREIGN = ("config.json", "open_clip_config.json")  # what folders of other projects have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +124,13 @@ def find_model(name: str | None) -> Path:
     if (path / MODEL_FILE).is_file():
         return path
     if path.is_dir():
-        raise NotFoundError(f"no model in {path} ({MODEL_FILE} is missing)")
+        theirs = any((path / one).is_file() for one in _FOREIGN)
+        advice = f"; 'clip models import {shlex.quote(name)}' makes one of another project's" if theirs else ""
+        raise NotFoundError(f"no model in {path} ({MODEL_FILE} is missing){advice}")
+    if path.is_file():
+        raise NotFoundError(
+            f"{path} is a file, a model is a folder; 'clip models import {shlex.quote(name)}' makes one of weights"
+        )
     known = ", ".join(model.name for model in list_models()) or "none"
     raise NotFoundError(f"no model is called {name!r} (installed: {known})")
 

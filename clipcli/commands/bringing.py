@@ -49,6 +49,7 @@ def bring_in(path: Path, wishes: Wishes, *, format: Format | None, provenance: M
     from clipcli.commands.export import show_exported
     from clipcli.render.notes import say
 
+    _refuse_part(path)
     brought: Imported | Exported
     if (path / MODEL_FILE).is_file():
         return _bundle(path, wishes)
@@ -56,6 +57,18 @@ def bring_in(path: Path, wishes: Wishes, *, format: Format | None, provenance: M
     show_exported(brought, format)
     say(f"installed as {brought.spec.name}: clip embed -m {brought.spec.name} FOLDER")
     return brought.spec.name
+
+
+def _refuse_part(path: Path) -> None:
+    """Raise UsageError for one file of a folder: what belongs to it lies beside it, and only the folder has it all."""
+    if not path.is_file():
+        return
+    inner = path.suffix == ".onnx" and path.resolve().parent.name in ("onnx", "visual", "textual")
+    folder = path.parent.parent if inner else path.parent
+    described = any((folder / name).is_file() for name in ("config.json", "open_clip_config.json"))
+    named = path.name in ("model.safetensors", "pytorch_model.bin") or path.name.startswith("open_clip_")
+    if path.suffix in (".json", ".onnx") or (named and described):
+        raise UsageError(f"{path} is one file of a model: give the folder, {folder}")
 
 
 def _bundle(path: Path, wishes: Wishes) -> str:

@@ -228,6 +228,8 @@ def classify(
 
     if len(names) == 1 and loaded.spec.logit_bias is None:
         say("a single label has no probability, only a cosine: give another label to compare it with")
+    if len(names) > 1 and loaded.spec.logit_bias is not None and tally.seen and written == "table":
+        say(f"{loaded.name} gives each label a probability of its own: they are independent and do not add up to 1")
     if not tally.seen and not skipped.files:
         say("there are no pictures to classify")
     elif tally.seen and not tally.shown:

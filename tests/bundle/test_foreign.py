@@ -213,7 +213,7 @@ def test_what_is_open_or_unknown_is_said_in_one_line(
 def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
     folder = make_transformers_js(tmp_path / "model")
     (folder / file).unlink()
-    with pytest.raises(ModelError, match=f"{file} is missing"):
+    with pytest.raises(UsageError, match=f"{file} is missing"):
         bring(folder)
 
 

@@ -55,7 +55,7 @@ def words_of_folder(source: Path, vocabulary: int, cleaning: str) -> Words:
     """
     path = source / TOKENIZER_FILE if source.is_dir() else source
     if not path.is_file():
-        raise ModelError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)")
+        raise UsageError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)")
     if cleaning not in CLEANINGS:
         raise ModelError(f"the tokenizer's cleaning {cleaning!r} is not known here")
     loaded = Tokenizer.load(path, _CONTEXT, cleaning=cleaning)

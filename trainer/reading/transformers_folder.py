@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, read_json, section, three
+from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, missing_processor, read_json, section, three
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
-from clipcli.errors import ModelError
+from clipcli.errors import ModelError, UsageError
 from trainer.config import Activation
 from trainer.reading.found import Choices, Found
 from trainer.reading.names import from_transformers
@@ -128,7 +128,7 @@ def _preprocess(folder: Path, kind: str, size: int) -> Preprocess:
         path = folder / "processor_config.json"
         values = section(read_json(path), "image_processor", str(path))
     if not values:
-        raise ModelError(f"{path} is missing: how pictures are prepared")
+        raise UsageError(missing_processor(folder))
     where = str(path)
     fail_on_unknown(values, _PROCESSOR, where)
     if not math.isclose(values.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):

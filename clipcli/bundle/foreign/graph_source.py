@@ -127,13 +127,13 @@ def _output(graph: GraphFile, wanted: tuple[str, ...]) -> str:
 
 
 def load_words(path: Path, *, context_length: int, cleaning: str, pad_id: int) -> Words:
-    """Raises ModelError where it is missing, or is no tokenizer that can be used here."""
+    """Raises UsageError where it is missing, ModelError where it is no tokenizer that can be used here."""
     try:
         if path.stat().st_size > _LARGEST_TOKENIZER:
             raise ModelError(f"{path} is too large for a tokenizer")
         content = path.read_bytes()
     except OSError:
-        raise ModelError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
+        raise UsageError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
     Tokenizer.load(path, context_length, cleaning=cleaning, pad_id=pad_id)
     return Words(file=content, context_length=context_length, cleaning=cleaning, pad_id=pad_id)
 
@@ -145,7 +145,7 @@ def named_token(path: Path, token: str) -> int:
     try:
         number = tokenizers.Tokenizer.from_str(path.read_text("utf-8")).token_to_id(token)
     except OSError:
-        raise ModelError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
+        raise UsageError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
     except Exception as error:
         raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     if number is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clipcli.errors import ModelError
 
-__all__ = ["fail_on_unknown", "licence_of", "read_json", "section", "three"]
+__all__ = ["fail_on_unknown", "licence_of", "missing_processor", "read_json", "section", "three"]
 
 _LARGEST = 16 << 20  # bytes
 
@@ -26,6 +26,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ModelError(f"{path} holds no object")
     return values
+
+
+def missing_processor(folder: Path) -> str:
+    """What to say where nothing tells how pictures are prepared: it has to come from whoever made the model."""
+    return (
+        f"{folder / 'preprocessor_config.json'} is missing, which says how pictures are prepared (size, mean, "
+        "deviation): fetch it from the model's repository, where it lies beside config.json (in that of the model "
+        "this one was made from, where it has none), and put it there"
+    )
 
 
 def section(values: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from clipcli.bundle.foreign.graph_file import read_graph
 from clipcli.bundle.foreign.graph_source import Answers, GraphSource, Pair, Words, find_ports, load_words, named_token
-from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, read_json, section, three
+from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, missing_processor, read_json, section, three
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.errors import ModelError, NotFoundError, UsageError
 
 __all__ = ["COMBINED", "ENDINGS", "FOLDER", "is_layout", "read_layout"]
 
@@ -96,7 +96,7 @@ def _pairs(folder: Path, wanted: tuple[str, ...]) -> tuple[dict[str, Pair], tupl
 def _preprocess(folder: Path, family: str, pairs: Mapping[str, Pair]) -> Preprocess:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
-        raise ModelError(f"{path} is missing: how pictures are prepared")
+        raise UsageError(missing_processor(folder))
     values, where = read_json(path), str(path)
     fail_on_unknown(values, _PROCESSOR, where)
     if not math.isclose(values.get("rescale_factor", 1 / 255), 1 / 255, rel_tol=1e-6):

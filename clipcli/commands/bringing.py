@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from export.exporting import Exported
     from trainer.config import Activation
 
+_OF_TRAIN = ("torch", "onnxscript", "safetensors")  # packages and modules alike
 ACTIVATIONS: tuple[Activation, ...] = ("quick_gelu", "gelu", "gelu_tanh")
 
 
@@ -122,15 +123,20 @@ def _refuse(wishes: Wishes, *names: str) -> None:
 
 
 def has_train() -> bool:
-    """Whether the extra's own imports are there: looked for, and not yet made."""
-    from importlib.util import find_spec
+    """Whether the extra's packages are installed, by their metadata: a list of models has no business with torch."""
+    from importlib.metadata import PackageNotFoundError, distribution
 
-    return all(find_spec(module) is not None for module in ("torch", "onnxscript", "safetensors"))
+    try:
+        return all(distribution(package) is not None for package in _OF_TRAIN)
+    except PackageNotFoundError:
+        return False
 
 
 def require_train(purpose: str) -> None:
-    """Raises MissingExtraError."""
-    if not has_train():
+    """The extra's own imports, looked for and not yet made. Raises MissingExtraError."""
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in _OF_TRAIN):
         raise MissingExtraError("train", purpose)
 
 

@@ -87,7 +87,8 @@ def _write_catalogue(records: Sequence[Mapping[str, Any]], *, heading: bool) -> 
     from clipcli.commands.bringing import has_train
     from clipcli.render.tables import write_heading
 
-    lacking = [record for record in records if record["comes_as"] == "weights" and not has_train()]
+    trains = has_train()
+    lacking = [record for record in records if record["comes_as"] == "weights" and not trains]
     ready = [record for record in records if record not in lacking]
     if heading and ready:
         write_heading("to be had: clip models pull NAME")

@@ -245,6 +245,15 @@ def test_what_needs_an_extra_stands_under_a_heading_of_its_own(models: Models, m
     assert not weights & set(ready.split())
 
 
+def test_the_extra_is_looked_for_by_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clipcli.commands import bringing
+
+    monkeypatch.setattr(bringing, "_OF_TRAIN", ("typer",))
+    assert bringing.has_train()
+    monkeypatch.setattr(bringing, "_OF_TRAIN", ("typer", "no-such-package"))
+    assert not bringing.has_train()
+
+
 def test_failed_checks_stand_last(models: Models, mine: Path) -> None:
     (mine / "image.onnx").unlink()
     result = models("verify")

@@ -99,7 +99,7 @@ def say_preview(report: IndexReport) -> None:
 
     _absent(report)
     say(
-        f"would look at {counted(report.considered, 'file')}: {report.pending:,} to read and embed, "
+        f"would look at {counted(report.considered, 'file')}: {report.pending:,} to read (new, changed or moved), "
         f"{report.unchanged:,} unchanged, {report.skipped:,} that cannot be read; "
         f"{report.forgotten:,} would be forgotten unless they have only moved"
     )

@@ -43,9 +43,13 @@ def judge_size(size: tuple[int, int] | None, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         megapixels = width * height / 1e6
         raise TooLargeError(
-            f"{width} x {height} pixels are {megapixels:,.0f} megapixels, more than {max_megapixels:g}",
+            f"{width} x {height} pixels are {_rounded(megapixels)} megapixels, more than {max_megapixels:g}",
             megapixels=megapixels,
         )
+
+
+def _rounded(megapixels: float) -> str:
+    return f"{megapixels:,.0f}" if megapixels >= 10 else f"{megapixels:.2g}"
 
 
 def damage_error(error: Exception, file: IO[bytes]) -> ImageError:
@@ -58,5 +62,5 @@ def damage_error(error: Exception, file: IO[bytes]) -> ImageError:
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - HEAD_BYTES))
     if isinstance(error, EOFError) or _CUT_SHORT.search(text) or ends_early(head, file.read(), size):
-        return ImageError(f"the file is cut short ({text})", reason="truncated")
+        return ImageError(f"the file is cut short: {text}", reason="truncated")
     return ImageError(f"cannot be decoded ({text})", reason="damaged")

@@ -88,7 +88,7 @@ def test_a_dry_run_makes_nothing(embed: Embed, photo_folder: Callable[..., Path]
     folder = photo_folder(count=3)
     result = embed(folder, "--dry-run")
     assert result.exit_code == 0
-    assert result.stderr.startswith("would look at 3 files: 3 to read and embed, 0 unchanged")
+    assert result.stderr.startswith("would look at 3 files: 3 to read (new, changed or moved), 0 unchanged")
     assert not library_file.exists()
 
 

@@ -168,6 +168,7 @@ def _counted(library: Library) -> dict[str, Any]:
             "bytes": counts.pictures.bytes,
             "skipped": sum(one.count for one in counts.skipped),
             "update": _update_command(library, [root.path for root in counts.roots]),
+            "review": _command(library, "clip duplicates --delete --dry-run"),
         },
         "models": [
             {
@@ -200,9 +201,13 @@ def _counted(library: Library) -> dict[str, Any]:
 def _update_command(library: Library, roots: list[bytes]) -> str:
     """What a person types to have new pictures of the library's own folders taken in."""
     shown = [shlex.quote(printable(os.fsdecode(root))) for root in roots] or ["~/Pictures"]
+    return _command(library, " ".join(["clip embed", *shown]))
+
+
+def _command(library: Library, line: str) -> str:
+    """For this library wherever it is typed."""
     own = library.path == own_library()
-    db = [] if own else ["--db", shlex.quote(printable(os.fsdecode(library.path)))]
-    return " ".join(["clip embed", *shown, *db])
+    return line if own else f"{line} --db {shlex.quote(printable(os.fsdecode(library.path)))}"
 
 
 def _folder_tree(library: Library) -> tuple[list[bytes], dict[bytes, _Folder]]:

@@ -12,15 +12,18 @@ import torch
 from tokenizers import Tokenizer
 
 from clipcli.bundle.probe import smallest_cosine
-from clipcli.bundle.spec import ModelSpec, Variant, write_spec
+from clipcli.bundle.spec import ModelSpec, Variant, read_spec, write_spec
 from clipcli.bundle.stamps import file_facts
 from clipcli.errors import ModelError, UsageError
 from export.converting import convert_model
 from export.weights import has_full_matrices, stored, write_weights
 from tests.reading.lively import Reference, load, pixels
 from tests.reading.public_formats import write
+from trainer.architectures import architecture
 from trainer.reading.found import Choices
 from trainer.reading.importing import build, read_model
+from trainer.writing.openclip import write_openclip
+from trainer.writing.transformers_folder import write_transformers
 
 CASES = [
     ("open-clip", "openclip-vit-quick"),
@@ -104,6 +107,15 @@ def test_what_a_library_cannot_express_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "written").exists()
     with pytest.raises(UsageError, match="is there already"):
         convert_model(made, tmp_path, to="open-clip")
+
+
+def test_a_bag_of_words_is_no_text_tower_of_theirs(tmp_path: Path) -> None:
+    made = bundle_of(load("openclip-resnet-quick"), tmp_path)
+    spec, bag = read_spec(made), architecture("RN-nano-64-bag")
+    for who, write_theirs in (("OpenCLIP", write_openclip), ("transformers", write_transformers)):
+        with pytest.raises(UsageError, match=f"{who} has no text tower that is a bag of words"):
+            write_theirs(tmp_path / who, spec, bag, {}, made)
+        assert not (tmp_path / who).exists()
 
 
 def test_a_model_without_weights_cannot_be_converted(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def write_openclip(
     folder: Path, spec: ModelSpec, config: ArchConfig, state: Mapping[str, Tensor], source: Path
 ) -> None:
     """Fill `folder`. `source` is the bundle. Raises UsageError where OpenCLIP has no such model."""
+    if config.text.form == "bag":
+        raise UsageError("OpenCLIP has no text tower that is a bag of words")
     siglip = isinstance(config.image, ViTConfig) and config.image.form == "siglip"
     quick = "quick_gelu" in (config.activation, config.activation_of_text)
     if quick and config.activation != config.activation_of_text:

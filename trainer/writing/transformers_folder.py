@@ -26,6 +26,8 @@ def write_transformers(
     folder: Path, spec: ModelSpec, config: ArchConfig, state: Mapping[str, Tensor], source: Path
 ) -> None:
     """Fill `folder`. `source` is the bundle. Raises UsageError where transformers has no such model."""
+    if config.text.form == "bag":
+        raise UsageError("transformers has no text tower that is a bag of words")
     if isinstance(config.image, ResNetConfig):
         raise UsageError("transformers has no CLIP with a ResNet; --to open-clip writes one")
     if isinstance(config.image, MobileConfig) or config.image.form == "mobile":

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { copyPaths, exportChosen, startActions, tagChosen } from "./actions.js";
 import { byId } from "./dom.js";
-import { drawDuplicates, startDuplicates } from "./duplicates.js";
+import { drawDuplicates, nameLibrary, startDuplicates } from "./duplicates.js";
 import { drawFilters, offerFilters, startFilters, toggleFilters } from "./filters.js";
 import {
   backToGrid,
@@ -96,6 +96,7 @@ async function learn() {
     offerFilters(state);
     drawLibrary(state);
     learnLibrary(state.library);
+    nameLibrary(state.library);
     if (place.view === "map") drawMap(state);
   } catch (error) {
     complain(error);

@@ -20,6 +20,12 @@ let answer = null;
 let stopper = null;
 let body;
 let watcher;
+let review; // the command that would delete, for this library
+
+/** What the library is has become known. */
+export const nameLibrary = (library) => {
+  review.textContent = library.review;
+};
 
 export function startDuplicates(section, given) {
   root = section;
@@ -56,27 +62,27 @@ export function startDuplicates(section, given) {
       el("span", {}, words),
     );
   const alike = el("label", { class: "field", hidden: true }, el("span", {}, "How alike"), slider, value);
-  const line = "clip duplicates --delete --dry-run";
+  review = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet mono",
+      title: "Copy this command",
+      onclick: () =>
+        toClipboard(review.textContent).then(
+          () => say("The command is copied."),
+          (error) => complain(error),
+        ),
+    },
+    "clip duplicates --delete --dry-run",
+  );
   root.append(
     el("h1", { id: "duplicates-title" }, "Duplicates"),
     el(
       "p",
       { class: "intro" },
       "The picture to keep stands first. Say which are no duplicates, and that is remembered. This page deletes nothing: choose the copies and copy their paths, or see what ",
-      el(
-        "button",
-        {
-          type: "button",
-          class: "quiet mono",
-          title: "Copy this command",
-          onclick: () =>
-            toClipboard(line).then(
-              () => say("The command is copied."),
-              (error) => complain(error),
-            ),
-        },
-        line,
-      ),
+      review,
       " would do.",
     ),
     el(

@@ -8,10 +8,14 @@ from typing import Any
 from playwright.sync_api import Page, Route, expect
 
 from tests.browse.page.conftest import Watch, until
+from tests.browse.page.site import Site
 
 
-def test_duplicates_are_reviewed_and_decisions_remembered(open_page: Callable[..., Page]) -> None:
+def test_duplicates_are_reviewed_and_decisions_remembered(open_page: Callable[..., Page], site: Site) -> None:
     page = open_page("?view=duplicates")
+    # Pasted anywhere, the command is about this library.
+    command = page.get_by_role("button", name="clip duplicates --delete --dry-run")
+    expect(command).to_have_text(f"clip duplicates --delete --dry-run --db {site.library}")
     groups = page.locator(".group")
     expect(groups).to_have_count(3)
     expect(page.locator(".view:visible .line")).to_contain_text("3 groups, 3 copies")

@@ -14,7 +14,6 @@ from trainer.loop import Interrupted
 from trainer.predicting import CaptionWriter
 from trainer.run import resume, train
 
-
 HELD = 80  # pictures, 20 of each of four colours
 # By luck a quarter is right, with a standard deviation of sqrt(0.1875 / HELD): four of them above that is no luck.
 MORE_THAN_LUCK = 0.25 + 4 * (0.1875 / HELD) ** 0.5

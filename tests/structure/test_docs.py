@@ -75,6 +75,7 @@ def test_environment_variables_are_those_the_code_reads() -> None:
 
 def test_records_are_those_the_commands_write() -> None:
     from clipcli.commands import (
+        caption,
         checking,
         duplicate_groups,
         eval_calibration,
@@ -97,6 +98,7 @@ def test_records_are_those_the_commands_write() -> None:
         "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
         "duplicates": duplicate_groups.FIELDS,
         "classify": judging.FIELDS,
+        "caption": caption.FIELDS,
         "tags list": tags.LIST_FIELDS,
         "tags export": tags.EXPORT_FIELDS,
         "tags sort --dry-run": sorting.SORT_FIELDS,

@@ -74,7 +74,10 @@ class FeatureCache:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection | None]:
-        """Errors of the file end the block quietly: what is not remembered is computed."""
+        """Errors of the file end the block quietly, and one that cannot be opened is None: what is not remembered is
+        computed.
+        """
+        given = False
         with contextlib.suppress(OSError, sqlite3.Error):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileNotFoundError):
@@ -83,10 +86,12 @@ class FeatureCache:
             with contextlib.closing(sqlite3.connect(self.path, timeout=5)) as connection:
                 if not _is_ours(connection):
                     connection.close()
-                    self.path.unlink()
-                    yield None  # the next one finds the place free
-                    return
-                yield connection
+                    self.path.unlink()  # the next one finds the place free
+                else:
+                    given = True
+                    yield connection
+        if not given:
+            yield None
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:

@@ -33,12 +33,12 @@ def find_library(db: Path | None = None) -> Path:
 
 
 def check_place(library: Path) -> None:
-    """A library that is to be made goes where there is a folder: a slip in its path is not to make others.
+    """A library that is to be made goes where there is a folder, or one folder is to be made, such as `.clip`.
 
-    The person's own place is made, and so is a `.clip` folder beside the photos. Raises NotFoundError.
+    A slip in its path is not to make more of them; the person's own place is made whole. Raises NotFoundError.
     """
-    folder = library.parent.parent if library.parent.name == FOLDER_NAME else library.parent
-    if library != own_library() and not os.path.isdir(folder):
+    folder = library.parent
+    if library != own_library() and not os.path.isdir(folder) and not os.path.isdir(folder.parent):
         raise NotFoundError(f"no such folder: {os.fsdecode(folder)}; make it, or mend the path of the library")
 
 

@@ -160,7 +160,7 @@ def test_a_folder_without_pictures(embed: Embed, tmp_path: Path) -> None:
 
 def test_a_slip_in_the_librarys_path_makes_no_folder(photo_folder: Callable[..., Path], bundle: Path) -> None:
     folder = photo_folder(count=1)
-    stray = folder.parent / "nowhere" / "photos.db"
+    stray = folder.parent / "nowhere" / "deep" / "photos.db"
 
     def run(db: Path) -> Any:
         return CliRunner().invoke(app, ["embed", str(folder), "--db", str(db), "-m", str(bundle)])
@@ -168,7 +168,7 @@ def test_a_slip_in_the_librarys_path_makes_no_folder(photo_folder: Callable[...,
     result = run(stray)
     assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
     assert f"no such folder: {stray.parent}; make it" in result.stderr
-    assert not stray.parent.exists()
+    assert not stray.parent.parent.exists()
     beside = folder / ".clip" / "library.db"
     assert run(beside).exit_code == 0
     assert beside.exists()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import exact_results
+from benchmarks import exact_results, faster_decoding
 from benchmarks.cases import Table, compared
 from benchmarks.material import filled_library, made_vectors
 from benchmarks.run import report
@@ -66,3 +67,19 @@ def test_combined_queries_with_filters_are_brute_force(tmp_path: Path, monkeypat
     assert all(same for same, _, _, _ in results)
     assert not all(alone for _, alone, _, _ in results)
     assert all(0 < considered <= 2000 for _, _, _, considered in results)
+
+
+def test_both_ways_of_decoding_are_compared(tmp_path: Path) -> None:
+    model = Model.load(
+        make_tiny_bundle(tmp_path / "tiny")
+    )  # pictures of 32 pixels: a JPEG of 200 is halved, one of 60 not
+    random = np.random.default_rng(3)
+    small = [Image.fromarray(random.integers(0, 256, (45, 60, 3), dtype=np.uint8)) for _ in range(3)]
+    kept = faster_decoding.compare(model, (faster_decoding.jpeg(one) for one in small))
+    assert (kept[:, 0] > 1 - 1e-12).all()
+    assert (kept[:, 1] < 1 - 1e-6).all()
+    for made in (faster_decoding.enlarged, faster_decoding.sheets):
+        halved = faster_decoding.compare(model, made(small))
+        assert halved.shape == (3, 2)
+        assert (halved[:, 0] < 1 - 1e-9).all()
+        assert (halved[:, 0] > 0.99).all()

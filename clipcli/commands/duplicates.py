@@ -70,7 +70,8 @@ def duplicates(
     then the earliest date, the oldest file, the shortest path, the first by name. A near copy is near to the one that
     is kept, not only to another copy. --format paths and -0 give the copies without the ones to keep.
 
-    Before a file is deleted, it and the one to keep are read once more; a file that has changed stays.
+    Before a file is deleted, it and the one to keep are read once more; a file that has changed stays. Tags that you
+    gave a copy pass to the one that is kept; XMP side-cars stay, and are named.
 
     \b
       clip duplicates
@@ -144,6 +145,8 @@ def _delete(
             deleted = delete_copies(library, groups, on_progress=bar.advance)
     for path, reason in deleted.refused:
         say(f"left {short_path(path)}: {reason}")
+    for path in deleted.sidecars:
+        say(f"left {short_path(path)}: a side-car, its picture is deleted")
     if groups:
         say(f"deleted {counted(deleted.files, 'file')}, {readable_size(deleted.size)}")
     if deleted.refused:

@@ -143,6 +143,8 @@ def say_done(report: IndexReport, model: Model) -> None:
         known = f" ({report.known_bad:,} of them known before)" if report.known_bad else ""
         parts.append(f"{report.skipped:,} skipped{known}")
     forgotten = f"; {counted(report.forgotten, 'picture')} forgotten, the files are gone" if report.forgotten else ""
+    if report.kept_tags:
+        forgotten += f" ({counted(report.kept_tags, 'tag')} by hand kept for when they are back)"
     by = "" if report.embedded else f" (model {model.name}, {model.precision})"
     say(f"{counted(report.considered, 'file')}: {', '.join(parts)}{forgotten}; {report.seconds:.1f} s{by}")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clipcli.errors import NotFoundError
+from clipcli.library.kept_tags import drop_kept
 from clipcli.library.known_files import place_condition
 from clipcli.library.mounts import forget_mounts
 from clipcli.library.roots import Root, contains, read_roots, relative_to
@@ -45,17 +46,24 @@ def what_would_be_forgotten(library: Library, named: Sequence[bytes]) -> list[Fo
 
 
 def forget(library: Library, named: Sequence[bytes]) -> list[Forgotten]:
-    """Take out what `what_would_be_forgotten` lists, in one transaction. The caller holds the library's `RunLock`."""
+    """Take out what `what_would_be_forgotten` lists, in one transaction. The caller holds the library's `RunLock`.
+
+    It is meant: of the pictures' tags none are kept for their return.
+    """
     meant = what_would_be_forgotten(library, named)
     with library.write() as connection:
         for one in meant:
+            where, values = place_condition("path", one.folder, None)
+            digests = connection.execute(
+                f"SELECT digest FROM images WHERE root_id = ? AND {where}", (one.root.id, *values)
+            ).fetchall()
             if not one.folder and one.root.id is not None:
                 forget_mounts(connection, one.root.id)
                 connection.execute("DELETE FROM roots WHERE id = ?", (one.root.id,))
-                continue
-            where, values = place_condition("path", one.folder, None)
-            for table in ("images", "skipped"):
-                connection.execute(f"DELETE FROM {table} WHERE root_id = ? AND {where}", (one.root.id, *values))
+            else:
+                for table in ("images", "skipped"):
+                    connection.execute(f"DELETE FROM {table} WHERE root_id = ? AND {where}", (one.root.id, *values))
+            drop_kept(connection, (digest for (digest,) in digests))
     return meant
 
 

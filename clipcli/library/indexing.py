@@ -180,7 +180,7 @@ class _Run:
 
     def finish(self) -> None:
         """What can only be done once every file has been looked at."""
-        self.report.forgotten = self._writer.forget(skips=self._plan.outdated_skips)
+        self.report.forgotten, self.report.kept_tags = self._writer.forget(skips=self._plan.outdated_skips)
         with self._library.write() as connection:
             connection.executemany(
                 "UPDATE roots SET scanned_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ?",

@@ -88,6 +88,8 @@ def _remove_orphans(connection: sqlite3.Connection, faults: Iterable[Fault]) -> 
     named = {fault.subject for fault in faults}
     for key in references(connection):
         if key.name in named:
+            if key.name == "tags.model_id":  # without a score it would pass for a person's
+                connection.execute(f"DELETE FROM tags WHERE score IS NULL AND {key.orphans}")
             what = f'UPDATE "{key.table}" SET "{key.column}" = NULL' if key.on_delete == "SET NULL" else None
             connection.execute(f"{what or f'DELETE FROM {key.table}'} WHERE {key.orphans}")
 

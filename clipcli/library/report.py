@@ -75,7 +75,8 @@ class IndexReport:
 
     `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or
     touched and needed no model. `known_bad` could not be read before either and have not changed. `pending` were not
-    looked at (a preview). `others` are no pictures and count nowhere else.
+    looked at (a preview). `kept_tags` are a person's tags of `forgotten` pictures, for when these are back. `others`
+    are no pictures and count nowhere else.
     """
 
     considered: int
@@ -88,6 +89,7 @@ class IndexReport:
     recognised: int = 0
     newly_skipped: list[Skip] = field(default_factory=list)
     forgotten: int = 0
+    kept_tags: int = 0
     absent: list[bytes] = field(default_factory=list)
     seconds: float = 0.0
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-__all__ = ["APPLICATION_ID", "FRAMES_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate"]
+__all__ = [
+    "APPLICATION_ID", "FRAMES_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate",
+]  # fmt: skip
 
 APPLICATION_ID = 0x636C6970  # "clip", at offset 68 of the file: `file` and other programs can tell what it is
 
@@ -188,6 +190,34 @@ def _frames_and_truncation(db: Database) -> None:
     db.create_view("pictures", _PICTURES_WITH_FRAMES)
 
 
+_KEPT_TAGS = (
+    """
+CREATE TABLE kept_tags ( -- what a person had tagged pictures with that are gone, until their content is back
+  digest TEXT NOT NULL, -- SHA-256, as in images
+  label TEXT NOT NULL,
+  created_at TEXT NOT NULL,
+  PRIMARY KEY (digest, label)
+) WITHOUT ROWID""",
+    """
+CREATE TRIGGER images_tags_kept BEFORE DELETE ON images BEGIN
+  INSERT OR IGNORE INTO kept_tags (digest, label, created_at) SELECT old.digest, label, created_at FROM tags
+  WHERE image_id = old.id AND model_id IS NULL AND score IS NULL; END""",
+    """
+CREATE TRIGGER images_tags_back AFTER INSERT ON images BEGIN
+  INSERT OR IGNORE INTO tags (image_id, label, created_at) SELECT new.id, label, created_at FROM kept_tags
+  WHERE digest = new.digest; END""",
+    # What no label fitted has no score: without its model it would pass for a person's.
+    """
+CREATE TRIGGER models_tags_without_score BEFORE DELETE ON models BEGIN
+  DELETE FROM tags WHERE model_id = old.id AND score IS NULL; END""",
+)
+
+
+def _kept_tags(db: Database) -> None:
+    for statement in _KEPT_TAGS:
+        db.execute(statement)
+
+
 def _random_uuid() -> str:
     import uuid
 
@@ -207,6 +237,7 @@ MIGRATIONS = (
     Migration(number=1, name="first tables", apply=_first),
     Migration(number=2, name="not duplicates", apply=_not_duplicates),
     Migration(number=3, name="frames and truncation", apply=_frames_and_truncation),
+    Migration(number=4, name="kept tags", apply=_kept_tags),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 READABLE_SINCE = 1  # what has been added since then is empty in an older library: it can be read as it is

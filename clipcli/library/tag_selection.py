@@ -88,6 +88,13 @@ def remove_selected(library: Library, selection: Selection, *, dry_run: bool = F
         ).fetchall()
         if not dry_run:
             connection.execute(f"DELETE FROM tags WHERE {condition}", values)
+            if selection.image_ids is None and selection.model is None and selection.below is None:
+                # Of every picture: of those that are gone as well.
+                everything = not selection.labels
+                connection.execute(
+                    "DELETE FROM kept_tags WHERE ? OR label IN (SELECT value FROM json_each(?))",
+                    (everything, json.dumps(selection.labels)),
+                )
     return [(label, count, by_hand) for label, count, by_hand in counts]
 
 

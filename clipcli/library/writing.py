@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Outcome, Refused
+from clipcli.library.kept_tags import count_by_hand, drop_kept
 from clipcli.library.planning import UnlistedFolder
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
+from clipcli.library.tags import BY_HAND
 from clipcli.photos.facts import Facts
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class BatchWriter:
         self._root_ids = root_ids
         self._vanished = dict(vanished)
         self._by_digest = {digest: image_id for image_id, digest in vanished.items()}
+        self._new_digests: set[str] = set()
 
     def commit(self, batch: Batch) -> None:
         """One transaction. After NoSpaceError, LibraryLockedError or LibraryDamagedError none of it is there."""
@@ -101,9 +104,14 @@ class BatchWriter:
             for folder in folders:
                 self._save_skip(connection, folder.root, folder.path, "folder", folder.skip.reason, folder.skip.detail)
 
-    def forget(self, *, skips: Sequence[int]) -> int:
-        """Remove what is gone from the disk and was not found again under another name; how many pictures that was."""
+    def forget(self, *, skips: Sequence[int]) -> tuple[int, int]:
+        """Remove what is gone from the disk and was not found again under another name: how many pictures that was, and
+        how many tags of a person they had, which the library keeps until the same content is back.
+        """
         gone = sorted(self._vanished)
+        with self._library.write() as connection:
+            drop_kept(connection, self._new_digests)
+            kept = count_by_hand(connection, gone)
         for table, ids in (("images", gone), ("skipped", sorted(skips))):
             for start in range(0, len(ids), _IDS_AT_ONCE):
                 part = ids[start : start + _IDS_AT_ONCE]
@@ -111,7 +119,8 @@ class BatchWriter:
                     connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(part))})", part)
         self._vanished.clear()
         self._by_digest.clear()
-        return len(gone)
+        self._new_digests.clear()
+        return len(gone), kept
 
     def _save_image(
         self, connection: sqlite3.Connection, outcome: Decoded | Copied, facts: Facts, taken_over: list[int]
@@ -134,6 +143,12 @@ class BatchWriter:
             *(getattr(facts, name) for name in _FACTS),
         )
         if image_id is not None:
+            # What a model said of another content is not said of this one; what a person said, the person takes back.
+            connection.execute(
+                f"DELETE FROM tags WHERE image_id = ?1 AND NOT ({BY_HAND}) "
+                "AND EXISTS (SELECT 1 FROM images WHERE id = ?1 AND digest <> ?2)",
+                (image_id, outcome.digest),
+            )
             changes = ", ".join(f"{column} = ?" for column in columns)
             connection.execute(
                 f"UPDATE images SET {changes}, stale = 0, updated_at = {_NOW} WHERE id = ?", (*values, image_id)
@@ -145,6 +160,7 @@ class BatchWriter:
                 f"ON CONFLICT (root_id, path) DO UPDATE SET {changes}, stale = 0, updated_at = {_NOW} RETURNING id",
                 values,
             ).fetchone()
+            self._new_digests.add(outcome.digest)
         self._not_skipped(connection, job)
         assert image_id is not None
         return int(image_id)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from typing import Any
 
 __all__ = [
     "ClipError",
@@ -133,31 +134,59 @@ class DataError(ClipError):
 
 def pip_line(extra: str) -> str:
     """What to type to have an extra installed, from wherever this program was installed from (PEP 610)."""
-    import json
+    return _install_line(f"[{extra}]", "")
+
+
+def mending_line(part: str) -> str:
+    """What to type to have `part`, a path below the package's own folder, as it was when it was installed."""
+    folder, editable = _folder_installed_from()
+    if editable:
+        return f"git -C {_quoted(folder)} restore clipcli/{part}"
+    return _install_line("", "--force-reinstall --no-deps ")
+
+
+def _install_line(extras: str, options: str) -> str:
     import shlex
+
+    origin = _origin()
+    folder, editable = _folder_installed_from()
+    url, source = str(origin.get("url", "")), f"clipcli{extras}"
+    if folder:
+        source = f"{folder}{extras}"
+    elif "vcs_info" in origin:
+        source = f"{source} @ {origin['vcs_info'].get('vcs', 'git')}+{url}"
+    elif url:
+        source = f"{source} @ {url}"
+    if "pipx" in sys.prefix.split(os.sep):
+        return f"pipx install --force {'--editable ' if editable else ''}{_quoted(source)}"
+    # The `pip` of the shell is that of another Python unless this environment is the active one.
+    active = sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix
+    pip = "pip" if active else f"{shlex.quote(sys.executable)} -m pip"
+    return f"{pip} install {options}{'-e ' if editable else ''}{_quoted(source)}"
+
+
+def _origin() -> dict[str, Any]:
+    import json
     from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return dict(json.loads(distribution("clipcli").read_text("direct_url.json") or "{}"))
+    except (PackageNotFoundError, ValueError):
+        return {}
+
+
+def _folder_installed_from() -> tuple[str, bool]:
+    """The folder, "." where it is this one and empty where it was none; and whether the program runs from there."""
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    try:
-        origin = json.loads(distribution("clipcli").read_text("direct_url.json") or "{}")
-    except (PackageNotFoundError, ValueError):
-        origin = {}
-    url, editable = str(origin.get("url", "")), ""
-    source = f"clipcli[{extra}]"
-    if url.startswith("file:"):
-        folder = url2pathname(urlsplit(url).path)
-        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        source = f"{'.' if os.path.realpath(folder) == os.path.realpath(os.curdir) else folder}[{extra}]"
-    elif "vcs_info" in origin:
-        source = f"clipcli[{extra}] @ {origin['vcs_info'].get('vcs', 'git')}+{url}"
-    elif url:
-        source = f"clipcli[{extra}] @ {url}"
-    if "pipx" in sys.prefix.split(os.sep):
-        return f"pipx install --force {editable and '--editable '}{_quoted(source)}"
-    # The `pip` of the shell is that of another Python unless this environment is the active one.
-    active = sys.prefix == sys.base_prefix or os.environ.get("VIRTUAL_ENV") == sys.prefix
-    return f"{'pip' if active else f'{shlex.quote(sys.executable)} -m pip'} install {editable}{_quoted(source)}"
+    origin = _origin()
+    url = str(origin.get("url", ""))
+    if not url.startswith("file:"):
+        return "", False
+    folder = url2pathname(urlsplit(url).path)
+    here = os.path.realpath(folder) == os.path.realpath(os.curdir)
+    return "." if here else folder, bool(origin.get("dir_info", {}).get("editable"))
 
 
 def _quoted(text: str) -> str:

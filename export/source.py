@@ -14,6 +14,7 @@ from clipcli.bundle.spec import (
     preprocess_from_dict,
     read_spec,
 )
+from clipcli.bundle.stamps import check_stamps
 from clipcli.errors import ModelError, NotFoundError, UsageError
 from export.weights import has_full_matrices
 from trainer.checkpoints import fill, load_run, load_weights
@@ -89,6 +90,7 @@ def _bundle(folder: Path) -> Source:
     spec = read_spec(folder)
     if not spec.towers or WEIGHTS_FILE not in spec.files:
         raise ModelError(f"model {spec.name} comes without the weights an export starts from")
+    check_stamps(folder, spec, (WEIGHTS_FILE, TOKENIZER_FILE))
     model = Clip(ArchConfig.from_dict(spec.towers))
     fill(model, load_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
     return Source(

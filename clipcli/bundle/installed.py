@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipcli.bundle.damage import SHIPPED_FOLDER
 from clipcli.bundle.placing import aside, building, writing_in
 from clipcli.bundle.spec import MODEL_FILE, ModelSpec, read_spec, write_spec
 from clipcli.bundle.stamps import check_hashes, write_stamps
@@ -73,8 +74,7 @@ def models_folder() -> Path:
 
 def shipped_model() -> Path | None:
     """The model that comes with the package."""
-    folder = Path(__file__).resolve().parent.parent / "starter"
-    return folder if (folder / MODEL_FILE).is_file() else None
+    return SHIPPED_FOLDER if (SHIPPED_FOLDER / MODEL_FILE).is_file() else None
 
 
 def check_name(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from clipcli.bundle.damage import next_step
 from clipcli.bundle.preprocess import normalise
 from clipcli.bundle.spec import PROBE_FILE, ModelSpec
 from clipcli.errors import ModelError
@@ -84,7 +85,9 @@ def read_probe(folder: Path, spec: ModelSpec) -> Probe:
                 text_embeddings=arrays["text_embeddings"],
             )
     except (OSError, KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"model {spec.name} is damaged: {PROBE_FILE} cannot be read ({folder})") from error
+        raise ModelError(
+            f"model {spec.name} is damaged: {PROBE_FILE} cannot be read ({folder}); {next_step(folder)}"
+        ) from error
     probe.check(spec)
     return probe
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from clipcli.bundle.cleaning import CLEANINGS
+from clipcli.bundle.damage import next_step
 from clipcli.errors import ModelError, NotFoundError
 
 __all__ = [
@@ -261,7 +262,7 @@ def read_spec(folder: Path) -> ModelSpec:
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}; fetch or import the model again, with --replace") from None
+        raise ModelError(f"{path} is not JSON: {error}; {next_step(folder)}") from None
     try:
         return spec_from_dict(values)
     except ModelError as error:

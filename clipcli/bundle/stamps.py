@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from clipcli.bundle.damage import next_step
 from clipcli.bundle.spec import ModelSpec
 from clipcli.errors import ModelError
 
@@ -60,10 +61,7 @@ def check_stamps(folder: Path, spec: ModelSpec, names: Iterable[str]) -> None:
 
 
 def _damaged(folder: Path, spec: ModelSpec, what: str) -> ModelError:
-    return ModelError(
-        f"model {spec.name} is damaged: {what} ({folder}); an incomplete download or copy? fetch or import it again, "
-        "with --replace"
-    )
+    return ModelError(f"model {spec.name} is damaged: {what} ({folder}); {next_step(folder)}")
 
 
 def _check_size(folder: Path, spec: ModelSpec, name: str) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import pytest
 
+from clipcli.bundle import damage
 from clipcli.bundle import probe as probe_module
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.probe import read_probe, smallest_cosine, write_probe
 from clipcli.bundle.spec import MODEL_FILE, read_spec, write_spec
-from clipcli.bundle.stamps import file_facts
+from clipcli.bundle.stamps import check_hashes, file_facts
 from clipcli.bundle.verify import verify
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.errors import ModelError, NotFoundError, mending_line
 from tests.tiny_bundle import make_tiny_bundle, solid_pixels
 
 
@@ -116,6 +118,18 @@ def test_without_a_probe_parity_is_not_vouched_for(bundle: Path) -> None:
     record_again(bundle)
     (failed,) = [check for check in verify(bundle) if not check.passed]
     assert failed.what == "parity"
+
+
+def test_damage_of_the_shipped_model_says_what_brings_it_back(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bundle / "probe.npz").write_bytes(b"")
+    with pytest.raises(ModelError, match="import it again, with --replace"):
+        check_hashes(bundle, read_spec(bundle))
+    monkeypatch.setattr(damage, "SHIPPED_FOLDER", bundle.resolve())
+    with pytest.raises(ModelError, match=f"comes with clip.*{re.escape(mending_line(bundle.name))}"):
+        check_hashes(bundle, read_spec(bundle))
+    (bundle / "model.json").write_text("{", "utf-8")
+    with pytest.raises(ModelError, match="comes with clip"):
+        read_spec(bundle)
 
 
 def test_no_model_is_not_found(tmp_path: Path) -> None:

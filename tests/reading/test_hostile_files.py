@@ -161,7 +161,7 @@ def test_a_header_of_safetensors_that_claims_too_much(tmp_path: Path) -> None:
     header = b'{"a":{"dtype":"F32","shape":[50000,50000],"data_offsets":[0,10000000000]}}'
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 64)
-    with pytest.raises(ModelError, match="is damaged"):
+    with pytest.raises(ModelError, match="is incomplete: it has 146 of 10,000,000,082 bytes"):
         read_tensors(path)
     path.write_bytes(struct.pack("<Q", 1 << 40) + b"{" + b"\0" * 64)
     with pytest.raises(ModelError, match="is damaged"):
@@ -198,3 +198,29 @@ def test_damage_anywhere_is_an_error_of_ours(name: str, tmp_path: Path) -> None:
         file.write_bytes(turned)
         with contextlib.suppress(ClipError):
             read_model(path, Choices())
+
+
+@pytest.mark.parametrize("name", ["openai-vit-quick", "openclip-vit-quick", "transformers-clip"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_a_download_that_broke_off_says_so(name: str, share: float, tmp_path: Path) -> None:
+    path = write(load(name), tmp_path)
+    file = path if path.is_file() else next(path.glob("*.safetensors"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ModelError, match=r"is incomplete.* download it again$"):
+        read_model(path, Choices())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty: download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 605143284\n", "a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html>\n<html><title>Sign in</title>", "a web page, not weights"),
+        (b"hello", "no weights file"),
+    ],
+)
+def test_a_download_of_something_else_says_so(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=says):
+        read_tensors(tmp_path / "model.pt")

@@ -88,6 +88,23 @@ def test_a_missing_extra_is_installed_from_where_the_program_came_from(
     assert errors.pip_line("train") == line.replace("pip", f"{shlex.quote(sys.executable)} -m pip", 1)
 
 
+@pytest.mark.parametrize(
+    ("origin", "line"),
+    [
+        (None, "pip install --force-reinstall --no-deps 'clipcli'"),
+        ({"url": "file:///a/clip", "dir_info": {}}, "pip install --force-reinstall --no-deps '/a/clip'"),
+        ({"url": "file:///a/clip", "dir_info": {"editable": True}}, "git -C '/a/clip' restore clipcli/starter"),
+    ],
+)
+def test_a_part_of_the_program_is_had_again_from_where_the_program_came_from(
+    origin: dict[str, Any] | None, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SimpleNamespace(read_text=lambda name: None if origin is None else json.dumps(origin))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    assert errors.mending_line("starter") == line
+
+
 def test_a_missing_extra_within_the_folder_and_with_pipx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = json.dumps({"url": tmp_path.as_uri(), "dir_info": {}})
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=lambda _: origin))

@@ -6,6 +6,7 @@ against the bytes that are there.
 
 from __future__ import annotations
 
+import json
 import math
 import mmap
 import zipfile
@@ -25,6 +26,14 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # the first of the pickles in PyTorch's older f
 _MAX_DEPTH = 64  # of containers in one another
 _MAX_ENTRIES = 100_000  # of a zip, and of tensors
 _LOCAL_HEADER = 30  # bytes before the name (PKWARE's APPNOTE 4.3.7)
+_LONGEST_HEADER = 100_000_000  # bytes: no safetensors file has more
+_AGAIN = "download it again"
+# What a download leaves behind where it fetched something else, by how it begins.
+_NO_WEIGHTS = {
+    b"version https://": "a pointer of Git LFS, not the weights: 'git lfs pull' fetches those",
+    b"<!doctype": f"a web page, not weights: {_AGAIN}, with the link to the file itself",
+    b"<html": f"a web page, not weights: {_AGAIN}, with the link to the file itself",
+}
 
 Storage = Callable[[StoragePlan], Tensor]
 
@@ -47,7 +56,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return _read_safetensors(path)
     if start.startswith(b"\x80"):
         return _tensors(*_read_stream(path), path)
-    raise ModelError(f"{path} is no weights file (neither safetensors nor PyTorch's)")
+    raise ModelError(f"{path} is {_told(start)}")
+
+
+def _told(start: bytes) -> str:
+    """What a file is that begins like this and is no weights file."""
+    for beginning, what in _NO_WEIGHTS.items():
+        if start.lstrip().lower().startswith(beginning):
+            return what
+    return "empty: download it again" if not start else "no weights file (neither safetensors nor PyTorch's)"
 
 
 def is_torchscript(path: Path) -> bool:
@@ -67,7 +84,28 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+        missing = _missing_end(path)
+        if missing:
+            raise ModelError(f"{path} is incomplete: {missing}; {_AGAIN}") from error
+        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}; {_AGAIN}") from error
+
+
+def _missing_end(path: Path) -> str:
+    """How much of a safetensors file is missing by what its own header says; empty where nothing is."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > _LONGEST_HEADER:
+                return ""
+            if 8 + length > size:
+                return f"it has {size:,} bytes, its header alone {length:,}"
+            header = json.loads(file.read(length))
+        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
+        whole = 8 + length + max(ends, default=0)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return ""
+    return f"it has {size:,} of {whole:,} bytes" if isinstance(whole, int) and whole > size else ""
 
 
 def _read_zip(path: Path) -> tuple[Any, Storage]:
@@ -85,8 +123,13 @@ def _read_zip(path: Path) -> tuple[Any, Storage]:
             if order is not None and archive.read(order)[:3] == b"big":
                 raise ModelError(f"{path} was written on a big-endian machine")
             content, _ = read_pickle(archive.read(pickles[0]), f"{path}: {pickles[0]}")
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
+    except zipfile.BadZipFile as error:
+        if zipfile.is_zipfile(path):
+            raise ModelError(f"{path} is damaged: {error}; {_AGAIN}") from error
+        # The index of a zip file is the last thing in it.
+        raise ModelError(f"{path} is incomplete, its end is missing: {_AGAIN}") from error
+    except (OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {error}; {_AGAIN}") from error
     mapped = _map(path)
 
     def storage(plan: StoragePlan) -> Tensor:
@@ -147,7 +190,8 @@ def _numbers(mapped: mmap.mmap, begin: int, size: int, plan: StoragePlan, path: 
     """The storage as one row of numbers, where the file really has what its pickle claims."""
     wanted = plan.count * plan.dtype.itemsize
     if wanted > size or begin + wanted > len(mapped):
-        raise ModelError(f"{path} claims {wanted} bytes for a tensor and has {min(size, len(mapped))}")
+        there = max(0, min(size, len(mapped) - begin))
+        raise ModelError(f"{path} claims {wanted} bytes for a tensor and has {there}: incomplete or damaged, {_AGAIN}")
     if wanted == 0:
         return torch.empty(0, dtype=plan.dtype)
     if begin % plan.dtype.itemsize:  # old files know no alignment

@@ -15,7 +15,7 @@ import pytest
 
 from clipcli import errors
 
-CLASSES = [
+CLASSES: list[Any] = [
     value
     for value in vars(errors).values()
     if isinstance(value, type) and issubclass(value, Exception) and value.__module__ == errors.__name__

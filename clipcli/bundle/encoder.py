@@ -84,6 +84,17 @@ class Model:
         return self.variant.precision
 
     @property
+    def bytes_in_all(self) -> int:
+        """Of all files of the bundle, further variants and the weights for training included."""
+        return sum(int(facts["bytes"]) for facts in self.spec.files.values())
+
+    @property
+    def bytes_to_run(self) -> int:
+        """Of the files that this precision needs."""
+        needed = dict.fromkeys((self.variant.image, self.variant.text, *self.variant.data, TOKENIZER_FILE))
+        return sum(int(self.spec.files[name]["bytes"]) for name in needed if name in self.spec.files)
+
+    @property
     def device(self) -> str:
         """Where the towers really run, "cpu" or "cuda". Before anything was encoded this opens the image tower."""
         if self._device is None:

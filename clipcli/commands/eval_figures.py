@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from clipcli.bundle.encoder import Model
     from clipcli.datasets.examples import Labelled
     from clipcli.datasets.features import Features
+    from clipcli.datasets.measured import Measured
     from clipcli.render.records import Record
     from clipcli.render.tables import Cell
 
@@ -59,7 +59,7 @@ def prompt_records(
 
 
 def class_records(
-    model: Model, vectors: NDArray[np.float32], prototypes: NDArray[np.float32], examples: Labelled
+    model: Measured, vectors: NDArray[np.float32], prototypes: NDArray[np.float32], examples: Labelled
 ) -> list[Record]:
     """A record for each class that has pictures, the worst first: its top-1 and what it is mistaken for most often."""
     import numpy as np

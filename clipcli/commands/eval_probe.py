@@ -10,15 +10,17 @@ import typer
 from clipcli.commands.measuring import (
     ImageColumnOption,
     NoCacheOption,
+    OneModelOption,
     Refusals,
     TextColumnOption,
     each_model,
     figures_format,
+    library_in,
     read_rows,
     say_how,
     told_model,
 )
-from clipcli.commands.options import Device, DeviceOption, FormatOption, ModelOption, Precision, PrecisionOption
+from clipcli.commands.options import Device, DeviceOption, FormatOption, Precision, PrecisionOption
 from clipcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def probe(
     image_column: ImageColumnOption = None,
     text_column: TextColumnOption = None,
     no_cache: NoCacheOption = False,
-    model: ModelOption = None,
+    model: OneModelOption = None,
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = Precision.auto,
     format: FormatOption = None,
@@ -102,7 +104,9 @@ def probe(
         check_replaceable(curve)
     rows = read_rows(data, image_column, text_column)
     examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
-    (features,) = each_model([model] if model else None, device=device, precision=precision, cached=not no_cache)
+    (features,) = each_model(
+        [model] if model else None, device=device, precision=precision, cached=not no_cache, library=library_in(data)
+    )
     refusals = Refusals()
     vectors, places = refusals.pictures(features, examples.pictures, examples.names)
     seen = examples.only(places)

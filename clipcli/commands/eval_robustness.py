@@ -15,6 +15,7 @@ from clipcli.commands.measuring import (
     TextColumnOption,
     each_model,
     figures_format,
+    library_in,
     read_rows,
     say_how,
     told_model,
@@ -62,7 +63,7 @@ def robustness(
     written = figures_format(format)
     rows = read_rows(data, image_column, text_column)
     examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
-    models = each_model(model, device=device, precision=precision, cached=not no_cache)
+    models = each_model(model, device=device, precision=precision, cached=not no_cache, library=library_in(data))
     refusals = Refusals()
     records: list[Record] = []
     for features in models:

@@ -16,9 +16,9 @@ from clipcli.commands.measuring import (
     TextColumnOption,
     each_model,
     figures_format,
-    library_rows,
+    library_in,
     read_lines,
-    read_rows,
+    rows_of,
     say_how,
 )
 from clipcli.commands.options import (
@@ -130,11 +130,11 @@ def zero_shot(
     if template_set is not None:
         prompts = template_sets.template_set(template_set)
     chosen = template_set or (templates.name if templates else "model")
-    rows = library_rows(db) if data is None else read_rows(data, image_column, text_column)
+    rows = rows_of(data, db, image_column, text_column)
     examples = labelled(
         rows, where="the library" if data is None else str(data), texts_are_labels=text_column is not None
     )
-    models = each_model(model, device=device, precision=precision, cached=not no_cache)
+    models = each_model(model, device=device, precision=precision, cached=not no_cache, library=library_in(data, db))
     refusals = Refusals()
     records: list[Record] = []
     classes: list[Record] = []

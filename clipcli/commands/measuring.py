@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from clipcli.bundle.encoder import Model
     from clipcli.datasets.features import Features
+    from clipcli.datasets.measured import Measured
     from clipcli.datasets.rows import Row
 
-MODELS_HELP = "An installed model by name, or a model folder; give several to compare them."
+MODELS_HELP = "An installed model, a model folder, a training run or a weights file; give several to compare them."
+MODEL_HELP = "An installed model by name, a model folder, a training run or a weights file."
 ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="NAME", help=MODELS_HELP, autocompletion=installed_names, show_default=False),
+]
+OneModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help=MODEL_HELP, autocompletion=installed_names, show_default=False),
 ]
 ImageColumnOption = Annotated[
     str | None,
@@ -56,27 +61,62 @@ def read_rows(data: Path, image_column: str | None, text_column: str | None) -> 
     return source.rows
 
 
-def library_rows(db: Path | None) -> list[Row]:
-    """The pictures of the library that a person has given exactly one tag."""
-    from clipcli.commands.opening import open_library
-    from clipcli.datasets.examples import tagged_rows
+def rows_of(data: Path | None, db: Path | None, image_column: str | None, text_column: str | None) -> list[Row]:
+    """As `read_rows`; without `data` the pictures of the library that a person has given exactly one tag."""
+    if data is not None:
+        return read_rows(data, image_column, text_column)
+    from clipcli.datasets.tagged import tagged_rows
+    from clipcli.library.location import find_library
+    from clipcli.library.store import Library
     from clipcli.render.notes import counted, say
 
-    with open_library(db) as library:
+    with Library.open(find_library(db)) as library:
         rows, left_out = tagged_rows(library)
     if left_out:
         say(f"left out {counted(left_out, 'picture')} with several tags by hand: which one is meant cannot be told")
     return rows
 
 
-def each_model(names: Sequence[str] | None, *, device: Device, precision: Precision, cached: bool) -> list[Features]:
-    """The models named, or the default one. Raises what opening them does, before anything is measured."""
-    from clipcli.commands.opening import open_model
+def library_in(data: Path | None, db: Path | None = None) -> Path | None:
+    """The library that is measured on, with --library or as DATA: its vectors need not be computed again."""
+    from clipcli.datasets.sources import is_library
+    from clipcli.library.location import find_library
+
+    if data is None:
+        return find_library(db)
+    try:
+        return data if is_library(data) else None
+    except OSError:
+        return None  # reading the data says why
+
+
+def each_model(
+    names: Sequence[str] | None, *, device: Device, precision: Precision, cached: bool, library: Path | None = None
+) -> list[Features]:
+    """The models named, or the library's own, or the default one; vectors that the library has are taken from it.
+
+    A name may be a training run's folder or a weights file. Raises what opening them does, before anything is measured.
+    """
+    from clipcli.commands.measured_models import open_measured
     from clipcli.datasets.features import Features
 
-    opened = [open_model(name, device=device, precision=precision) for name in dict.fromkeys(names or ())]
-    opened = opened or [open_model(None, device=device, precision=precision)]
-    return [Features(model, cached=cached) for model in opened]
+    asked: list[str | None] = list(dict.fromkeys(names or ())) or [None]
+    if library is None:
+        models = [open_measured(name, device=device, precision=precision) for name in asked]
+        return [Features(model, cached=cached) for model in models]
+    from clipcli.datasets.tagged import tagged_vectors
+    from clipcli.library.store import Library
+
+    with Library.open(library) as opened:
+        models = [open_measured(name, device=device, precision=precision, library=opened) for name in asked]
+        return [
+            Features(
+                model,
+                cached=cached,
+                stored=tagged_vectors(opened, identity=model.identity, precision=model.precision) if cached else None,
+            )
+            for model in models
+        ]
 
 
 class Refusals:
@@ -110,7 +150,7 @@ class Refusals:
             raise InputError(f"{len(self.seen):,} of {self.considered:,} pictures could not be read")
 
 
-def told_model(model: Model) -> dict[str, object]:
+def told_model(model: Measured) -> dict[str, object]:
     return {"model": model.name, "precision": model.precision}
 
 
@@ -119,10 +159,11 @@ def say_how(features: Sequence[Features], considered: int) -> None:
     from clipcli.render.notes import aside, counted
 
     computed = sum(one.computed for one in features)
-    aside(
-        f"{counted(considered, 'picture')}; "
-        + (f"{computed:,} embeddings of pictures and texts computed" if computed else "all embeddings were known")
-    )
+    taken = sum(one.taken for one in features)
+    said = [counted(considered, "picture")]
+    said += [f"{counted(taken, 'embedding')} taken from the library"] if taken else []
+    said += [f"{computed:,} embeddings of pictures and texts computed" if computed else "all embeddings were known"]
+    aside("; ".join(said))
 
 
 def source_path(picture: Path | bytes, name: str) -> bytes:

@@ -5,7 +5,6 @@ Shapes: N pictures, T captions.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,8 @@ from numpy.typing import NDArray
 
 from clipcli.datasets.rows import Row
 from clipcli.errors import DataError
-from clipcli.library.store import Library
-from clipcli.library.tag_selection import Selection, selected_tags
 
-__all__ = ["Captioned", "Labelled", "captioned", "labelled", "tagged_rows"]
+__all__ = ["Captioned", "Labelled", "captioned", "labelled"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,16 +108,3 @@ def captioned(rows: Iterable[Row], *, where: str) -> Captioned:
         captions=tuple(text for text, _ in texts),
         owners=np.asarray([at for _, at in texts], dtype=np.intp),
     )
-
-
-def tagged_rows(library: Library) -> tuple[list[Row], int]:
-    """Pictures with the one tag a person gave them, and how many have several, which are left out."""
-    tags: dict[bytes, list[str]] = {}
-    for tag in selected_tags(library, Selection(by_hand=True)):
-        tags.setdefault(tag.path, []).append(tag.label)
-    rows = [
-        Row(image=Path(os.fsdecode(path)), name=os.fsdecode(path), label=labels[0])
-        for path, labels in tags.items()
-        if len(labels) == 1
-    ]
-    return rows, len(tags) - len(rows)

@@ -6,17 +6,17 @@ Shapes: N images, B texts, D embedding.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import resize_and_crop, to_pixels
 from clipcli.datasets.changes import CHANGES
 from clipcli.datasets.feature_cache import FeatureCache, feature_cache_path, picture_digest, text_digest
+from clipcli.datasets.measured import Measured
 from clipcli.errors import ImageError
 from clipcli.photos.decode import file_error, open_image
 
@@ -29,11 +29,16 @@ READ_AT_ONCE = 1024  # pictures whose bytes are looked up in the cache together
 
 
 class Features:
-    """A model that remembers. `computed` counts the pictures and texts that really went through it."""
+    """A model that remembers. `computed` counts the pictures and texts that really went through it, `taken` those of
+    `stored`, which has vectors (D,) of files that a library knows already: these are not opened.
+    """
 
-    def __init__(self, model: Model, *, cached: bool = True) -> None:
+    def __init__(
+        self, model: Measured, *, cached: bool = True, stored: Mapping[Path, NDArray[np.float32]] | None = None
+    ) -> None:
         self.model = model
-        self.computed = 0
+        self.computed = self.taken = 0
+        self._stored = stored or {}
         self._cache = (
             FeatureCache(
                 feature_cache_path(),
@@ -66,10 +71,17 @@ class Features:
         """
         vectors: dict[int, Vector] = {}
         refused: Refused = []
+        if change is None and self._stored:
+            for place, picture in enumerate(pictures):
+                if isinstance(picture, Path) and picture in self._stored:
+                    vectors[place] = self._stored[picture]
+            self.taken += len(vectors)
+            advance(len(vectors))
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(pictures), READ_AT_ONCE):
                 digests: dict[int, bytes] = {}
-                places = range(start, min(start + READ_AT_ONCE, len(pictures)))
+                end = min(start + READ_AT_ONCE, len(pictures))
+                places = [place for place in range(start, end) if place not in vectors]
                 for place, outcome in zip(
                     places, pool.map(lambda at: _digest(pictures[at], change), places), strict=True
                 ):

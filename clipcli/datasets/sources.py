@@ -14,7 +14,7 @@ from clipcli.datasets.rows import IMAGE_ENDINGS, Row, Source, as_text, is_pictur
 from clipcli.datasets.tar_pairs import is_shards, read_shards
 from clipcli.errors import DataError, NotFoundError
 
-__all__ = ["IMAGE_ENDINGS", "Row", "Source", "read_source"]
+__all__ = ["IMAGE_ENDINGS", "Row", "Source", "is_library", "read_source"]
 
 CSV_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 SQLITE = b"SQLite format 3\0"
@@ -42,9 +42,7 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
             return read_csv(path, image_column, text_column)
         if path.suffix.lower() in JSON_ENDINGS:
             return read_jsonl(path, image_column, text_column)
-        with path.open("rb") as file:
-            is_database = file.read(len(SQLITE)) == SQLITE
-        if is_database:
+        if is_library(path):
             return _tagged(path)
     except PermissionError as error:
         raise DataError(f"{path} may not be read: {error.strerror}") from error
@@ -54,9 +52,17 @@ def read_source(path: Path, *, image_column: str | None = None, text_column: str
     )
 
 
+def is_library(path: Path) -> bool:
+    """Whether `path` is an SQLite file, by its content. Raises OSError where it cannot be read."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(SQLITE)) == SQLITE
+
+
 def _tagged(path: Path) -> Source:
     """The pictures of a library that a person gave one tag, which is their label."""
-    from clipcli.datasets.examples import tagged_rows
+    from clipcli.datasets.tagged import tagged_rows
     from clipcli.library.store import Library
 
     with Library.open(path) as library:

@@ -44,7 +44,16 @@ ARROWS: dict[str, set[str]] = {
 }
 LATE_EXCEPTIONS = {
     f"clipcli.commands.{command}": {"trainer", "export"}
-    for command in ("bringing", "caption", "data_doctor", "export", "models_convert", "train", "training_run")
+    for command in (
+        "bringing",
+        "caption",
+        "data_doctor",
+        "export",
+        "measured_models",
+        "models_convert",
+        "train",
+        "training_run",
+    )
 }
 
 HEAVY = {"torch", "onnx", "onnxscript", "trainer", "export", "huggingface_hub", "sqlite_utils"}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from clipcli.bundle.foreign.graph_file import GraphFile, Port
-from clipcli.bundle.spec import GraphNames, Preprocess
+from clipcli.bundle.spec import TOKENIZER_FILE, GraphNames, Preprocess
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
 
-__all__ = ["Answers", "GraphSource", "Pair", "Words", "find_ports", "load_words", "named_token"]
+__all__ = ["Answers", "GraphSource", "Pair", "Words", "find_ports", "load_words", "named_token", "tokenizer_file"]
 
 _FLOATS = (1, 10)  # ONNX's numbers for float32 and float16
 _WHOLES = (6, 7)  # int32 and int64
@@ -126,28 +126,45 @@ def _output(graph: GraphFile, wanted: tuple[str, ...]) -> str:
     return chosen
 
 
+def tokenizer_file(chosen: Path | None, folder: Path) -> Path:
+    """The one that a person has chosen, by itself or by its folder; else that of the model's own `folder`."""
+    file = chosen or folder
+    return file / TOKENIZER_FILE if file.is_dir() else file
+
+
 def load_words(path: Path, *, context_length: int, cleaning: str, pad_id: int) -> Words:
     """Raises UsageError where it is missing, ModelError where it is no tokenizer that can be used here."""
+    content = _content(path)
+    Tokenizer.load(path, context_length, cleaning=cleaning, pad_id=pad_id)
+    return Words(file=content, context_length=context_length, cleaning=cleaning, pad_id=pad_id)
+
+
+def named_token(path: Path, token: str, *, chosen: bool = False) -> int:
+    """The number of a token of the `tokenizer.json` at `path`, which a person may have chosen.
+
+    Raises UsageError where it is missing or another model's, ModelError where it is damaged or has no such token.
+    """
+    import tokenizers
+
+    content = _content(path)
+    try:
+        number = tokenizers.Tokenizer.from_str(content.decode("utf-8")).token_to_id(token)
+    except Exception as error:  # the library raises bare Exception for every fault in the file
+        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if number is not None:
+        return int(number)
+    if chosen:
+        raise UsageError(f"{path} is another model's: it has no {token!r}, which fills this one's short texts")
+    raise ModelError(f"{path}: the padding token {token!r} is not in the vocabulary")
+
+
+def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > _LARGEST_TOKENIZER:
             raise ModelError(f"{path} is too large for a tokenizer")
         content = path.read_bytes()
     except OSError:
         raise UsageError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
-    Tokenizer.load(path, context_length, cleaning=cleaning, pad_id=pad_id)
-    return Words(file=content, context_length=context_length, cleaning=cleaning, pad_id=pad_id)
-
-
-def named_token(path: Path, token: str) -> int:
-    """The number of a token of the `tokenizer.json` at `path`. Raises ModelError where it has none of that name."""
-    import tokenizers
-
-    try:
-        number = tokenizers.Tokenizer.from_str(path.read_text("utf-8")).token_to_id(token)
-    except OSError:
-        raise UsageError(f"{path} is missing: the model's tokenizer (--tokenizer FILE names another place)") from None
-    except Exception as error:
-        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    if number is None:
-        raise ModelError(f"{path}: the padding token {token!r} is not in the vocabulary")
-    return int(number)
+    if not content.lstrip().startswith(b"{"):
+        raise UsageError(f"{path} is no {TOKENIZER_FILE}, the only kind of vocabulary that goes with ONNX graphs here")
+    return content

@@ -9,22 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from clipcli.bundle.foreign.graph_file import read_graph
-from clipcli.bundle.foreign.graph_source import Answers, GraphSource, Pair, Words, find_ports, load_words, named_token
+from clipcli.bundle.foreign.graph_source import (
+    Answers,
+    GraphSource,
+    Pair,
+    Words,
+    find_ports,
+    load_words,
+    named_token,
+    tokenizer_file,
+)
 from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, read_json, section, three
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.errors import ModelError, NotFoundError, UsageError
 
 __all__ = ["FILES", "is_layout", "read_layout"]
 
 IMAGE, TEXT = "visual", "textual"
 GRAPH = "model.onnx"
+_TOKENIZER, _PADDING = f"{TEXT}/{TOKENIZER_FILE}", f"{TEXT}/tokenizer_config.json"
 FILES = (
     "config.json",
     f"{IMAGE}/{GRAPH}",
     f"{IMAGE}/preprocess_cfg.json",
     f"{TEXT}/{GRAPH}",
-    f"{TEXT}/{TOKENIZER_FILE}",
-    f"{TEXT}/tokenizer_config.json",
+    _TOKENIZER,
+    _PADDING,
 )
 _PICTURES: dict[str, Any] = {
     **dict.fromkeys(("size", "mean", "std", "interpolation", "resize_mode", "fill_color"), ...),
@@ -39,10 +49,11 @@ def is_layout(folder: Path) -> bool:
 
 
 def read_layout(folder: Path, answers: Answers) -> GraphSource:
-    """Raises ModelError where anything asks for what cannot be had here; NotFoundError for a missing precision."""
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder / name} is missing")
+    """Raises ModelError where anything asks for what cannot be had here, NotFoundError for a missing precision.
+
+    UsageError where a file is missing that can be had elsewhere.
+    """
+    _check_files(folder, answers)
     if set(answers.precisions) - {"fp32"}:
         raise NotFoundError(f"{folder} has graphs in fp32 only")
     where = str(folder / "config.json")
@@ -67,6 +78,17 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
         sigmoid="init_logit_bias" in config,
         licence=licence_of(folder),
     )
+
+
+def _check_files(folder: Path, answers: Answers) -> None:
+    """Raise ModelError where a graph is missing, UsageError where what belongs to it is, and can be had elsewhere."""
+    for name in FILES:
+        if (folder / name).is_file() or (name == _TOKENIZER and answers.tokenizer is not None) or name == _PADDING:
+            continue
+        if name.endswith(GRAPH):
+            raise ModelError(f"{folder / name} is missing")
+        told = " (--tokenizer FILE names another place)" if name == _TOKENIZER else ""
+        raise UsageError(f"{folder / name} is missing: fetch it from the model's repository{told}")
 
 
 def _preprocess(path: Path, pair: Pair) -> Preprocess:
@@ -102,10 +124,24 @@ def _words(folder: Path, text: dict[str, Any], pair: Pair, chosen: Path | None) 
     fixed = pair.text.inputs[0].shape[1]
     if not isinstance(length, int) or (fixed is not None and fixed != length):
         raise ModelError(f"{folder.parent / 'config.json'}: texts have {length} tokens, the graph sees {fixed}")
-    token = read_json(folder / "tokenizer_config.json").get("pad_token")
+    file = tokenizer_file(chosen, folder)
+    padding = _pad_id(folder, file, text, chosen)
+    return load_words(file, context_length=length, cleaning=cleaning, pad_id=padding)
+
+
+def _pad_id(folder: Path, file: Path, text: dict[str, Any], chosen: Path | None) -> int:
+    """What fills a short text: by the configuration beside the tokenizer that is used, else by the model's own."""
+    beside = file.with_name("tokenizer_config.json")
+    config = beside if beside.is_file() else folder / "tokenizer_config.json"
+    if not config.is_file():
+        if not text.get("hf_tokenizer_name"):
+            return 0  # OpenCLIP's own tokenizer
+        raise UsageError(
+            f"{config} is missing, which says what fills a short text: fetch it from the model's repository"
+        )
+    token = read_json(config).get("pad_token")
     if isinstance(token, dict):
         token = token.get("content")
     if not isinstance(token, str):
-        raise ModelError(f"{folder / 'tokenizer_config.json'}: pad_token is missing: what fills a short text")
-    file = chosen or folder / TOKENIZER_FILE
-    return load_words(file, context_length=length, cleaning=cleaning, pad_id=named_token(file, token))
+        raise ModelError(f"{config}: pad_token is missing: what fills a short text")
+    return named_token(file, token, chosen=chosen is not None)

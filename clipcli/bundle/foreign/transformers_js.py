@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from clipcli.bundle.foreign.graph_file import read_graph
-from clipcli.bundle.foreign.graph_source import Answers, GraphSource, Pair, Words, find_ports, load_words, named_token
+from clipcli.bundle.foreign.graph_source import (
+    Answers,
+    GraphSource,
+    Pair,
+    Words,
+    find_ports,
+    load_words,
+    named_token,
+    tokenizer_file,
+)
 from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, missing_processor, read_json, section, three
-from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
+from clipcli.bundle.spec import Preprocess
 from clipcli.errors import ModelError, NotFoundError, UsageError
 
 __all__ = ["COMBINED", "ENDINGS", "FOLDER", "is_layout", "read_layout"]
@@ -155,12 +164,12 @@ def _words(folder: Path, text: Mapping[str, Any], family: str, chosen: Path | No
         )
     if config.get("padding_side", "right") != "right":
         raise ModelError(f"{config_path}: texts are padded on the {config['padding_side']}, which is not known here")
-    file = chosen or folder / TOKENIZER_FILE
+    file = tokenizer_file(chosen, folder)
     token = config.get("pad_token")
     if isinstance(token, dict):
         token = token.get("content")
     if token is not None:
-        pad_id = named_token(file, str(token))
+        pad_id = named_token(file, str(token), chosen=chosen is not None)
     elif isinstance(text.get("pad_token_id"), int):
         pad_id = text["pad_token_id"]
     elif family == "clip":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from clipcli.render.progress import Bar
     from clipcli.render.tables import Cell
 
+Away = tuple[Sequence[tuple[bytes, int]], Sequence[tuple[bytes, int]]]  # not there; there, but without its pictures
+
 CHECK_FIELDS = ("kind", "damage", "mended", "image_id", "model_id", "subject", "detail", "path", "path_b64")
 
 
@@ -73,19 +75,27 @@ def check(
     _tell_outcome(result, repair=repair, db=db)
 
 
-def _absent(library: Library, result: Mended) -> Sequence[tuple[bytes, int]]:
+def _absent(library: Library, result: Mended) -> Away:
     """The folders that could not be looked at; where the structure is damaged the library cannot be asked."""
+    from clipcli.library.emptied import emptied_roots
     from clipcli.library.mounts import absent_places
 
-    broken = any(fault.kind in ("integrity", "schema") for fault in result.left)
-    return () if broken else absent_places(library)
+    if any(fault.kind in ("integrity", "schema") for fault in result.left):
+        return (), ()
+    emptied = [(root.path, count) for root, _, count in emptied_roots(library)]
+    there = {path for path, _ in emptied}
+    return [(path, count) for path, count in absent_places(library) if path not in there], emptied
 
 
-def _tell_absent(away: Sequence[tuple[bytes, int]]) -> None:
+def _tell_absent(away: Away) -> None:
+    from clipcli.commands.index_run import say_emptied
     from clipcli.render.notes import counted, say
     from clipcli.render.text import short_path
 
-    for folder, pictures in away:
+    absent, emptied = away
+    for folder, pictures in emptied:
+        say_emptied(folder, pictures)
+    for folder, pictures in absent:
         say(
             f"{short_path(folder)} is not there, or empty: {counted(pictures, 'picture')} not looked at; mount the "
             "disk, or 'clip library relocate OLD NEW' where the folder has another place now"

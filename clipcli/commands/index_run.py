@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING
 
 from clipcli.errors import InputError
@@ -130,7 +132,7 @@ def say_done(report: IndexReport, model: Model) -> None:
     from clipcli.render.notes import counted, say
 
     _absent(report)
-    if not report.considered and not report.forgotten and not report.absent:
+    if not (report.considered or report.forgotten or report.absent or report.emptied):
         say("no pictures there")
         return
     cut = f" ({report.truncated:,} of them from what is left of a file cut short)" if report.truncated else ""
@@ -155,3 +157,19 @@ def _absent(report: IndexReport) -> None:
 
     for folder in report.absent:
         say(f"nothing in {short_path(folder)}: not mounted? its pictures stay in the library")
+    for folder, pictures in report.emptied.items():
+        say_emptied(folder, pictures)
+
+
+def say_emptied(folder: bytes, pictures: int) -> None:
+    """A folder that is there, and none of its pictures."""
+    from clipcli.render.notes import counted, say
+    from clipcli.render.text import short_path
+
+    which = f"the only picture known in {short_path(folder)} is not there"
+    if pictures > 1:
+        which = f"none of the {counted(pictures, 'picture')} known in {short_path(folder)} is there"
+    say(
+        f"{which}: is its disk mounted? the library keeps what it knows; if that is gone for good: "
+        f"clip library forget --gone {shlex.quote(os.fsdecode(folder))}"
+    )

@@ -43,12 +43,17 @@ def forget(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Files or folders, there or not.", show_default=False)
     ],
+    gone: Annotated[
+        bool, typer.Option("--gone", help="Only what is not there any more, of a folder that stays indexed.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be forgotten.")] = False,
     db: LibraryOption = None,
 ) -> None:
     """Take pictures out of the library, with their vectors and tags. No file is touched.
 
     A folder means all below it. What stays in an indexed folder comes back with the next 'clip embed' of it.
+    With --gone only pictures whose files have vanished are taken out: where none of a folder's are left, 'clip embed'
+    keeps them, as their disk may not be mounted.
     """
     from clipcli.commands.opening import open_library
     from clipcli.library.forgetting import forget as take_out
@@ -58,10 +63,10 @@ def forget(
     named = [os.fsencode(path) for path in paths]
     if dry_run:
         with open_library(db) as library:
-            meant = what_would_be_forgotten(library, named)
+            meant = what_would_be_forgotten(library, named, gone=gone)
     else:
         with for_keeping(db) as library:
-            meant = take_out(library, named)
+            meant = take_out(library, named, gone=gone)
     for one in meant:
         say(_told(one, "would forget" if dry_run else "forgot"))
 
@@ -129,5 +134,5 @@ def _told(one: Forgotten, did: str) -> str:
         parts.append(counted(one.tags, "tag"))
     if one.skipped:
         parts.append(f"{one.skipped:,} skipped")
-    whole = "" if one.folder else "; the folder is no longer indexed"
+    whole = "" if one.folder or one.gone is not None else "; the folder is no longer indexed"
     return f"{did} {short_path(one.path)}: {', '.join(parts)}{whole}"

@@ -47,6 +47,7 @@ class _Runs:
         self._load = load
         self._model: Model | None = None
         self._first = True
+        self._emptied: dict[bytes, int] = {}  # told last
 
     def update(self, paths: Sequence[bytes], unsettled: Set[bytes]) -> None:
         from clipcli.commands.index_run import Teller, say_done, say_own_model
@@ -76,6 +77,7 @@ class _Runs:
                     look_for_damage=False,  # the first run has, and a photograph is to be there at once
                 )
                 _say_update(report)
+                self._tell_emptied(report)
                 return
             bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
             before = own_model(library)
@@ -87,8 +89,17 @@ class _Runs:
                 raise
             say_own_model(library, before)
         say_done(report, self._model)
+        self._emptied = report.emptied
         self._first = False
         self._options = replace(self._options, force=False)  # once is enough
+
+    def _tell_emptied(self, report: IndexReport) -> None:
+        from clipcli.commands.index_run import say_emptied
+
+        for folder, pictures in report.emptied.items():
+            if self._emptied.get(folder) != pictures:
+                say_emptied(folder, pictures)
+        self._emptied = report.emptied
 
 
 def _folders(named: Sequence[bytes]) -> list[bytes]:

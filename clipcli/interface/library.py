@@ -235,12 +235,12 @@ class Library(PicturesOfLibrary):
         with self._changing() as library:
             return relocate(library, os.fsencode(old), os.fsencode(new))
 
-    def forget(self, *paths: AnyPath) -> list[Forgotten]:
-        """What `clip library forget` does; what was taken out, folder by folder."""
+    def forget(self, *paths: AnyPath, gone: bool = False) -> list[Forgotten]:
+        """What `clip library forget` does; what was taken out, folder by folder. `gone`: only what is not there."""
         from clipcli.library.forgetting import forget
 
         with self._changing() as library:
-            return forget(library, [os.fsencode(path) for path in paths])
+            return forget(library, [os.fsencode(path) for path in paths], gone=gone)
 
     def backup(self, target: AnyPath) -> int:
         """What `clip library backup` does; how many bytes the copy has."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipcli.library.absence import is_absent, is_gone
+from clipcli.library.emptied import emptied_roots
 from clipcli.library.faults import Fault
 from clipcli.library.models import StoredModel, stored_models
 from clipcli.library.mounts import absent_places
@@ -37,7 +38,7 @@ def check_library(library: Library, *, deep: bool, on_progress: OnChecked) -> li
     """Every fault there is. With `deep` the pictures' files are read and hashed as well.
 
     Where the file's structure is damaged nothing else is looked at, since what it says cannot be trusted. A root that
-    is not there at the moment, a disk that is not mounted, is no fault; `absent_places` has them.
+    is not there at the moment, a disk that is not mounted, is no fault; `absent_places` and `emptied_roots` have them.
     """
     with library.read() as connection:
         on_progress("structure", 0, 1)
@@ -151,6 +152,7 @@ def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Ite
     roots = {root.id: root.path for root in read_roots(library)}
     there = {number for number, path in roots.items() if not is_absent(path)}
     away = [path for path, _ in absent_places(library)]
+    held = {root.id: until for root, until, _ in emptied_roots(library)}
     with library.read() as connection:
         (total,) = connection.execute("SELECT count(*) FROM images").fetchone()
     last, done = 0, 0
@@ -163,7 +165,7 @@ def _file_faults(library: Library, *, deep: bool, on_progress: OnChecked) -> Ite
         if not rows:
             return
         for image_id, root_id, stored, size, mtime_ns, digest, stale in rows:
-            if root_id not in there:
+            if root_id not in there or image_id <= held.get(root_id, 0):
                 continue
             path = absolute(roots[root_id], from_stored(stored))
             if any(contains(place, path) for place in away):

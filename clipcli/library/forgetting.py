@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from clipcli.errors import NotFoundError
+from clipcli.library.absence import is_gone
 from clipcli.library.kept_tags import drop_kept
 from clipcli.library.known_files import place_condition
 from clipcli.library.mounts import forget_mounts
 from clipcli.library.roots import Root, contains, read_roots, relative_to
 from clipcli.library.store import Library
+from clipcli.library.stored_paths import absolute, from_stored
 
 __all__ = ["Forgotten", "forget", "what_would_be_forgotten"]
+
+_AMONG = "IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forgotten:
-    """What a name means in one root: all of it where `folder` is empty, which takes the root out as well."""
+    """What a name means in one root: all of it where `folder` is empty, which takes the root out as well.
+
+    `gone` are the rows of what is not there, by table, where only that is meant; the root stays.
+    """
 
     root: Root
     folder: bytes
     pictures: int
     skipped: int
     tags: int
+    gone: Mapping[str, Sequence[int]] | None = None
 
     @property
     def path(self) -> bytes:
         return self.root.path if not self.folder else os.path.join(self.root.path, self.folder)
 
 
-def what_would_be_forgotten(library: Library, named: Sequence[bytes]) -> list[Forgotten]:
-    """Raises NotFoundError for a name the library has nothing of. Changes nothing."""
+def what_would_be_forgotten(library: Library, named: Sequence[bytes], *, gone: bool = False) -> list[Forgotten]:
+    """With `gone` only pictures whose files are not there, and skipped ones. Raises NotFoundError for a name the
+    library has nothing of. Changes nothing.
+    """
     with library.read() as connection:
         roots = read_roots(library)
         meant: dict[tuple[int | None, bytes], Forgotten] = {}
@@ -42,17 +53,21 @@ def what_would_be_forgotten(library: Library, named: Sequence[bytes]) -> list[Fo
             if not found:
                 raise NotFoundError(f"the library has nothing of {os.fsdecode(name)}")
             meant.update(((one.root.id, one.folder), one) for one in found)
-    return [one for one in meant.values() if not _covered(one, meant.values())]
+        whole = [one for one in meant.values() if not _covered(one, meant.values())]
+        return [_only_gone(connection, one) for one in whole] if gone else whole
 
 
-def forget(library: Library, named: Sequence[bytes]) -> list[Forgotten]:
+def forget(library: Library, named: Sequence[bytes], *, gone: bool = False) -> list[Forgotten]:
     """Take out what `what_would_be_forgotten` lists, in one transaction. The caller holds the library's `RunLock`.
 
     It is meant: of the pictures' tags none are kept for their return.
     """
-    meant = what_would_be_forgotten(library, named)
+    meant = what_would_be_forgotten(library, named, gone=gone)
     with library.write() as connection:
         for one in meant:
+            if one.gone is not None:
+                _drop(connection, one.gone)
+                continue
             where, values = place_condition("path", one.folder, None)
             digests = connection.execute(
                 f"SELECT digest FROM images WHERE root_id = ? AND {where}", (one.root.id, *values)
@@ -97,6 +112,27 @@ def _counted(connection: sqlite3.Connection, root: Root, folder: bytes) -> Forgo
         skipped=count("skipped"),
         tags=count("tags JOIN images ON images.id = tags.image_id"),
     )
+
+
+def _only_gone(connection: sqlite3.Connection, one: Forgotten) -> Forgotten:
+    where, values = place_condition("path", one.folder, None)
+    gone: dict[str, list[int]] = {}
+    for table in ("images", "skipped"):
+        rows = connection.execute(f"SELECT id, path FROM {table} WHERE root_id = ? AND {where}", (one.root.id, *values))
+        gone[table] = [number for number, path in rows if is_gone(absolute(one.root.path, from_stored(path)))]
+    (tags,) = connection.execute(
+        f"SELECT count(*) FROM tags WHERE image_id {_AMONG}", (json.dumps(gone["images"]),)
+    ).fetchone()
+    return replace(one, pictures=len(gone["images"]), skipped=len(gone["skipped"]), tags=int(tags), gone=gone)
+
+
+def _drop(connection: sqlite3.Connection, gone: Mapping[str, Sequence[int]]) -> None:
+    digests = connection.execute(
+        f"SELECT digest FROM images WHERE id {_AMONG}", (json.dumps(gone["images"]),)
+    ).fetchall()
+    for table, ids in gone.items():
+        connection.execute(f"DELETE FROM {table} WHERE id {_AMONG}", (json.dumps(ids),))
+    drop_kept(connection, (digest for (digest,) in digests))
 
 
 def _covered(one: Forgotten, others: Iterable[Forgotten]) -> bool:

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from clipcli.library.decoders import Decoders
+from clipcli.library.emptied import still_emptied
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused, Skip
 from clipcli.library.models import keep_own_model, register_model, stored_models
 from clipcli.library.mounts import keep_mounts
@@ -16,7 +17,7 @@ from clipcli.library.pipeline import Pipeline
 from clipcli.library.planning import Plan, make_plan
 from clipcli.library.reading import Contents, Reader
 from clipcli.library.report import IndexOptions, IndexReport, Progress
-from clipcli.library.roots import Target, add_root, read_roots, targets
+from clipcli.library.roots import Root, Target, add_root, read_roots, targets
 from clipcli.library.sqlite_errors import translated
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute
@@ -43,7 +44,8 @@ def preview(library: Library | None, paths: Sequence[bytes], model: Model, optio
     wanted = targets(paths, read_roots(library) if library is not None else ())
     plan = _plan(library, wanted, model, options, _say_nothing)
     report = _report(plan)
-    report.forgotten = len(plan.vanished)
+    report.emptied = {path: len(held) for path, held in plan.held.items()}
+    report.forgotten = len(plan.vanished) - sum(report.emptied.values())
     return report
 
 
@@ -180,13 +182,28 @@ class _Run:
 
     def finish(self) -> None:
         """What can only be done once every file has been looked at."""
-        self.report.forgotten, self.report.kept_tags = self._writer.forget(skips=self._plan.outdated_skips)
+        held = self._held()
+        self.report.forgotten, self.report.kept_tags = self._writer.forget(skips=self._plan.outdated_skips, but=held)
         with self._library.write() as connection:
             connection.executemany(
                 "UPDATE roots SET scanned_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ?",
                 [(self._root_ids[path],) for path in self._plan.scanned_roots],
             )
             keep_own_model(self._library, self._model_id)
+
+    def _held(self) -> set[int]:
+        """The pictures that stay although their files are gone, as nothing else of their root is there either."""
+        held: set[int] = set()
+        for path, ids in self._plan.held.items():
+            mounts, root = self._plan.mounts[path], Root(id=self._root_ids[path], path=path)
+            if still_emptied(self._library, root, mounts):
+                missing = self._writer.still_missing(ids)
+                held |= missing
+                if missing:
+                    self.report.emptied[path] = len(missing)
+            with self._library.write():
+                keep_mounts(self._library, self._root_ids[path], mounts)
+        return held
 
     def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, workers: int) -> None:
         default = _IN_FLIGHT_ON_CPU if self._model.device == "cpu" else _IN_FLIGHT_ON_GPU

@@ -2,6 +2,9 @@
 
 Only what is remembered tells a disk that is not mounted from a folder that somebody has emptied. The place is what
 counts, not which disk was there: numbers of devices change with every start of the machine.
+
+A mark is the newest picture that was known in a place when it was found without its pictures. Only those up to it can
+show that they are back: what some program has put into the folder meanwhile says nothing about the disk.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 from clipcli.errors import LibraryDamagedError
@@ -20,17 +23,22 @@ from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.photos import devices
 
-__all__ = ["Mounts", "absent_places", "forget_mounts", "is_below", "keep_mounts", "remembered_mounts"]
+__all__ = ["Mounts", "absent_places", "any_there", "forget_mounts", "is_below", "keep_mounts", "remembered_mounts"]
 
 
 @dataclass(kw_only=True, slots=True)
 class Mounts:
-    """The places below one root, relative to it, where disks are or were mounted; empty for the root itself."""
+    """The places below one root, relative to it, where disks are or were mounted; empty for the root itself.
+
+    `marks` are image ids by place, and change while looking; `kept_marks` are those that are remembered.
+    """
 
     root: bytes
     remembered: frozenset[bytes] = frozenset()
     found: set[bytes] = field(default_factory=set)  # while looking through the root just now
     replaced: set[bytes] = field(default_factory=set)  # by a folder with pictures that were known there
+    marks: dict[bytes, int] = field(default_factory=dict)
+    kept_marks: Mapping[bytes, int] = field(default_factory=dict)
 
     @property
     def to_keep(self) -> frozenset[bytes]:
@@ -49,11 +57,13 @@ class Mounts:
             path = absolute(self.root, place)
             if is_absent(path):
                 found.append(place)
-            elif place not in self.found and not devices.is_mount(path):
-                if met(place):
-                    self.replaced.add(place)
-                else:
-                    found.append(place)
+            elif place in self.found or devices.is_mount(path):
+                self.marks.pop(place, None)
+            elif met(place):
+                self.replaced.add(place)
+                self.marks.pop(place, None)
+            else:
+                found.append(place)
         return found
 
 
@@ -66,28 +76,34 @@ def remembered_mounts(library: Library, root: Root) -> Mounts:
     """Raises LibraryDamagedError where what is remembered makes no sense."""
     if root.id is None:
         return Mounts(root=root.path)
-    written = library.setting(_key(root.id))
+    written, marked = library.setting(_key(root.id)), library.setting(_mark_key(root.id))
     try:
         places = json.loads(written) if written else []
-        if not isinstance(places, list):
+        marks = json.loads(marked) if marked else {}
+        if not isinstance(places, list) or not isinstance(marks, dict):
             raise ValueError
         remembered = frozenset(os.fsencode(place) for place in places)
+        marks = {os.fsencode(place): int(image_id) for place, image_id in marks.items()}
     except (ValueError, TypeError) as error:
         raise LibraryDamagedError(
             f"the library {shown(library.path)} is damaged (its list of mounted disks is none)"
         ) from error
-    return Mounts(root=root.path, remembered=remembered)
+    return Mounts(root=root.path, remembered=remembered, marks=dict(marks), kept_marks=marks)
 
 
 def keep_mounts(library: Library, root_id: int, mounts: Mounts) -> None:
     """To be called within `write()`, before anything of the root is forgotten."""
     if mounts.to_keep != mounts.remembered:
         library.set_setting(_key(root_id), json.dumps(sorted(os.fsdecode(place) for place in mounts.to_keep)))
+    if mounts.marks != mounts.kept_marks:
+        marks = {os.fsdecode(place): image_id for place, image_id in sorted(mounts.marks.items())}
+        library.set_setting(_mark_key(root_id), json.dumps(marks))
+        mounts.kept_marks = dict(mounts.marks)
 
 
 def forget_mounts(connection: sqlite3.Connection, root_id: int) -> None:
     """With its root; another one may get its number. To be called within `write()`."""
-    connection.execute("DELETE FROM settings WHERE key = ?", (_key(root_id),))
+    connection.execute("DELETE FROM settings WHERE key IN (?, ?)", (_key(root_id), _mark_key(root_id)))
 
 
 def absent_places(library: Library) -> list[tuple[bytes, int]]:
@@ -103,12 +119,15 @@ def absent_places(library: Library) -> list[tuple[bytes, int]]:
 
 
 def _away(library: Library, root: Root) -> list[bytes]:
-    return remembered_mounts(library, root).away(b"", met=lambda place: _any_there(library, root, place))
+    mounts = remembered_mounts(library, root)
+    marks = dict(mounts.marks)
+    return mounts.away(b"", met=lambda place: any_there(library, root, place, until=marks.get(place)))
 
 
-def _any_there(library: Library, root: Root, place: bytes) -> bool:
-    """Whether a file of a picture that is known in a place is there."""
-    return any(os.path.lexists(absolute(root.path, path)) for path in _known(library.connection, root, {place}))
+def any_there(library: Library, root: Root, place: bytes = b"", *, until: int | None = None) -> bool:
+    """Whether the file of a picture that is known in a place is there, of those with ids up to `until`."""
+    with library.read() as connection:
+        return any(os.path.lexists(absolute(root.path, path)) for path in _known(connection, root, {place}, until))
 
 
 def _counts(connection: sqlite3.Connection, root: Root, places: Collection[bytes]) -> Iterable[tuple[bytes, int]]:
@@ -120,8 +139,10 @@ def _counts(connection: sqlite3.Connection, root: Root, places: Collection[bytes
     return counts.items()
 
 
-def _known(connection: sqlite3.Connection, root: Root, places: Set[bytes]) -> Iterable[bytes]:
-    for (stored,) in connection.execute("SELECT path FROM images WHERE root_id = ?", (root.id,)):
+def _known(connection: sqlite3.Connection, root: Root, places: Set[bytes], until: int | None = None) -> Iterable[bytes]:
+    which = "root_id = ?1" if until is None else "root_id = ?1 AND id <= ?2"
+    values = (root.id,) if until is None else (root.id, until)
+    for (stored,) in connection.execute(f"SELECT path FROM images WHERE {which}", values):
         path = from_stored(stored)
         if any(is_below(path, place) for place in places):
             yield path
@@ -129,3 +150,7 @@ def _known(connection: sqlite3.Connection, root: Root, places: Set[bytes]) -> It
 
 def _key(root_id: int) -> str:
     return f"mounts of root {root_id}"
+
+
+def _mark_key(root_id: int) -> str:
+    return f"last seen in root {root_id}"

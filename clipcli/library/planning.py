@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from clipcli.library.absence import is_absent, is_gone
+from clipcli.library.emptied import held_back
 from clipcli.library.jobs import Job, Skip
 from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips
 from clipcli.library.mounts import Mounts, is_below, remembered_mounts
@@ -38,7 +39,8 @@ class Plan:
 
     `others` looked like no picture and are not counted as considered. `vanished` are the image ids whose file is gone,
     with its digest. `absent` are folders that are not there, or empty where pictures are known: perhaps a disk that is
-    not mounted. `mounts` are, by root, the places in it where disks are or were mounted.
+    not mounted. `held` are, by root, those of the vanished that are not to be forgotten, as no other picture of the
+    root is there either. `mounts` are, by root, the places in it where disks are or were mounted.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -49,6 +51,7 @@ class Plan:
     vanished: dict[int, str] = field(default_factory=dict)
     outdated_skips: list[int] = field(default_factory=list)
     absent: list[bytes] = field(default_factory=list)
+    held: dict[bytes, set[int]] = field(default_factory=dict)
     scanned_roots: list[bytes] = field(default_factory=list)
     mounts: dict[bytes, Mounts] = field(default_factory=dict)
 
@@ -109,7 +112,12 @@ class _Planner:
         prefix = folder + b"/" if folder else b""
         self._unreadable.clear()
         mounts, below = self._mounts(root), set[bytes]()
-        on_disks = {key for key in images if any(is_below(from_stored(key), place) for place in mounts.remembered)}
+        on_disks = {
+            key: known.id
+            for key, known in images.items()
+            if any(is_below(from_stored(key), place) for place in mounts.remembered)
+        }
+        known_before = len(images)
         ignoring = Ignoring(top, above=prefix, exclude=self._options.exclude, include=self._options.include)
         doubles: list[tuple[bytes, FoundFile]] = []
         for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below):
@@ -128,13 +136,22 @@ class _Planner:
                 key = to_stored(path)
                 self._file(root, path, found, images.pop(key, None), skips.pop(key, None))
         mounts.found |= {prefix + place for place in below}
-        met = [from_stored(key) for key in on_disks if key not in images]
-        away = mounts.away(folder, met=lambda place: any(is_below(path, place) for path in met))
+        met_any = len(images) < known_before
+        met = [(from_stored(key), image_id) for key, image_id in on_disks.items() if key not in images]
+        marks = dict(mounts.marks)
+        away = mounts.away(
+            folder,
+            met=lambda place: any(is_below(path, place) and id <= marks.get(place, id) for path, id in met),
+        )
         self._keep_away(root, away, images, skips)
         # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
         gone = [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
-        if self._library is not None and gone:
+        if self._library is not None and root.id is not None:
             self.plan.vanished.update(digests_of(self._library, gone))
+            held = held_back(self._library, root, mounts, gone, met=met_any or len(gone) < len(images))
+            if held:
+                self.plan.held.setdefault(root.path, set()).update(held)
+                skips = {}
         self.plan.outdated_skips += [
             known.id
             for key, known in skips.items()
@@ -164,6 +181,7 @@ class _Planner:
             there = [key for key in images if is_below(from_stored(key), place)]
             if there:
                 self.plan.absent.append(absolute(root.path, place))
+                self.plan.mounts[root.path].marks.setdefault(place, max(images[key].id for key in there))
             for key in there:
                 del images[key]
             for key in [key for key in skips if is_below(from_stored(key), place)]:

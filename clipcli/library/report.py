@@ -76,7 +76,8 @@ class IndexReport:
     `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or
     touched and needed no model. `known_bad` could not be read before either and have not changed. `pending` were not
     looked at (a preview). `kept_tags` are a person's tags of `forgotten` pictures, for when these are back. `others`
-    are no pictures and count nowhere else.
+    are no pictures and count nowhere else. `absent` are folders that are not there or empty; `emptied` are roots in
+    which none of the pictures known was there, with how many were kept although their files are gone.
     """
 
     considered: int
@@ -91,6 +92,7 @@ class IndexReport:
     forgotten: int = 0
     kept_tags: int = 0
     absent: list[bytes] = field(default_factory=list)
+    emptied: dict[bytes, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

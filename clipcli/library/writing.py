@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -104,11 +104,16 @@ class BatchWriter:
             for folder in folders:
                 self._save_skip(connection, folder.root, folder.path, "folder", folder.skip.reason, folder.skip.detail)
 
-    def forget(self, *, skips: Sequence[int]) -> tuple[int, int]:
+    def still_missing(self, image_ids: Set[int]) -> set[int]:
+        """Those of the vanished images that no file has taken over so far."""
+        return image_ids & self._vanished.keys()
+
+    def forget(self, *, skips: Sequence[int], but: Set[int] = frozenset()) -> tuple[int, int]:
         """Remove what is gone from the disk and was not found again under another name: how many pictures that was, and
-        how many tags of a person they had, which the library keeps until the same content is back.
+        how many tags of a person they had, which the library keeps until the same content is back. Images in `but`
+        stay.
         """
-        gone = sorted(self._vanished)
+        gone = sorted(self._vanished.keys() - but)
         with self._library.write() as connection:
             drop_kept(connection, self._new_digests)
             kept = count_by_hand(connection, gone)

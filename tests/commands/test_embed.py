@@ -280,3 +280,25 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
     }
     (folder / "secret.jpg").chmod(0o644)  # nothing about the file itself has changed, it is tried all the same
     assert "1 recognised" in run("embed", str(folder)).stderr.decode()
+
+
+def test_a_folder_without_its_pictures_is_said(
+    embed: Embed, photo_folder: Callable[..., Path], library_file: Path
+) -> None:
+    photos = photo_folder("my photos", count=3)
+    embed(photos)
+    for picture in photos.iterdir():
+        picture.unlink()
+    (photos / ".DS_Store").write_bytes(b"")
+    line = "none of the 3 pictures known in my photos is there: is its disk mounted? the library keeps what it knows"
+    preview = embed("--dry-run", photos)
+    assert (preview.exit_code, line in preview.stderr, "0 would be forgotten" in preview.stderr) == (0, True, True)
+    run = embed(photos)
+    assert run.exit_code == 0
+    assert f"{line}; if that is gone for good: clip library forget --gone '{photos}'\n" in run.stderr
+    checked = CliRunner().invoke(app, ["library", "check", "--db", str(library_file), "--repair"])
+    assert (checked.exit_code, line in checked.stderr) == (0, True)
+    assert len(indexed(library_file)) == 3
+    told = CliRunner().invoke(app, ["library", "forget", "--db", str(library_file), "--gone", str(photos)])
+    assert (told.exit_code, told.stderr) == (0, "forgot my photos: 3 pictures\n")
+    assert "pictures known in" not in embed(photos).stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from clipcli.commands.eval_calibration import calibration
+from clipcli.commands.eval_compare import compare
 from clipcli.commands.eval_probe import probe
 from clipcli.commands.eval_retrieval import retrieval
 from clipcli.commands.eval_robustness import robustness
@@ -21,3 +22,4 @@ app.command()(retrieval)
 app.command()(probe)
 app.command()(robustness)
 app.command()(calibration)
+app.command()(compare)

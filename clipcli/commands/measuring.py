@@ -97,26 +97,29 @@ def each_model(
 
     A name may be a training run's folder or a weights file. Raises what opening them does, before anything is measured.
     """
+    from contextlib import nullcontext
+
     from clipcli.commands.measured_models import open_measured
-    from clipcli.datasets.features import Features
+    from clipcli.library.store import Library
 
     asked: list[str | None] = list(dict.fromkeys(names or ())) or [None]
-    if library is None:
-        models = [open_measured(name, device=device, precision=precision) for name in asked]
-        return [Features(model, cached=cached) for model in models]
+    with nullcontext() if library is None else Library.open(library) as opened:
+        models = [open_measured(name, device=device, precision=precision, library=opened) for name in asked]
+    return [features_of(model, cached=cached, library=library) for model in models]
+
+
+def features_of(model: Measured, *, cached: bool, library: Path | None) -> Features:
+    """The model with what is known already: in the cache, and in the library that is measured on."""
+    from clipcli.datasets.features import Features
+
+    if library is None or not cached:
+        return Features(model, cached=cached)
     from clipcli.datasets.tagged import tagged_vectors
     from clipcli.library.store import Library
 
     with Library.open(library) as opened:
-        models = [open_measured(name, device=device, precision=precision, library=opened) for name in asked]
-        return [
-            Features(
-                model,
-                cached=cached,
-                stored=tagged_vectors(opened, identity=model.identity, precision=model.precision) if cached else None,
-            )
-            for model in models
-        ]
+        stored = tagged_vectors(opened, identity=model.identity, precision=model.precision)
+    return Features(model, cached=cached, stored=stored)
 
 
 class Refusals:

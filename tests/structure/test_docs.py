@@ -77,6 +77,7 @@ def test_records_are_those_the_commands_write() -> None:
     from clipcli.commands import (
         caption,
         checking,
+        compared,
         duplicate_groups,
         eval_calibration,
         eval_figures,
@@ -116,6 +117,7 @@ def test_records_are_those_the_commands_write() -> None:
         "eval retrieval": eval_retrieval.FIELDS,
         "eval robustness": eval_robustness.FIELDS,
         "eval calibration": eval_calibration.FIELDS,
+        "eval compare": compared.FIELDS,
         "export": export.FIELDS,
     }
     table = rows((DOCS / "contract.md").read_text("utf-8"), "### Records")

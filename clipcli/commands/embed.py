@@ -35,15 +35,16 @@ def embed(
         ),
     ] = None,
     frames: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             min=1,
             max=64,
             help="Of a moving picture, or a file of several pages, embed N frames spread evenly and keep their mean. "
-            "1 is the first frame.",
+            "1 is the first frame. Default: what the library was told last, at first 1.",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
     accept_truncated: Annotated[
         bool, typer.Option("--accept-truncated", help="Of a file that was cut short, take what is there.")
     ] = False,
@@ -104,6 +105,7 @@ def embed(
     from clipcli.library.indexing import IndexOptions, index_folders, preview
     from clipcli.library.location import check_place, find_library
     from clipcli.library.models import own_model
+    from clipcli.library.remembered import with_frames_of
     from clipcli.library.roots import targets
     from clipcli.library.run_lock import RunLock
     from clipcli.library.store import Library
@@ -122,7 +124,7 @@ def embed(
         batch_size=batch_size,
         max_megapixels=DEFAULT_MAX_MEGAPIXELS if max_megapixels is None else max_megapixels,
         seconds_per_file=seconds_per_file,
-        frames=frames,
+        frames=1 if frames is None else frames,
         accept_truncated=accept_truncated,
         force=force,
         exclude=tuple(exclude or ()),
@@ -133,13 +135,15 @@ def embed(
     if not os.path.lexists(file):
         check_place(file)
     if watch:
-        watch_folders(file, named, options, load)
+        watch_folders(file, named, options, load, frames_given=frames is not None)
         return
     with ExitStack() as stack:
         if not dry_run:
             refuse_watched(file, named)
         lock = None if dry_run else stack.enter_context(RunLock(file))
         library = stack.enter_context(Library.open(file, write=not dry_run)) if os.path.lexists(file) else None
+        if frames is None:
+            options = with_frames_of(library, options)
         loaded = load(library)
         if lock is None:
             say_preview(preview(library, named, loaded, options))
@@ -151,7 +155,7 @@ def embed(
             say(f"new library {short_path(os.fsencode(file))}")
         bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
         before = own_model(library)
-        teller = Teller(loaded, bar, lock)
+        teller = Teller(loaded, bar, lock, frames=options.frames)
         try:
             report = index_folders(library, named, loaded, options, teller)
         except KeyboardInterrupt:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class Teller:
     """Tells the person where a run stands: the bar moves, skipped files are listed as they turn up."""
 
-    def __init__(self, model: Model, bar: Bar, lock: RunLock) -> None:
+    def __init__(self, model: Model, bar: Bar, lock: RunLock, *, frames: int = 1) -> None:
         self._model = model
         self._bar = bar
         self._lock = lock
+        self._frames = frames
         self._done = 0
         self._total: int | None = None
 
@@ -37,10 +38,12 @@ class Teller:
         if self._total is None:
             self._total = progress.total
             self._bar.set_total(progress.total)
-            self._bar.describe("Embedding")
+            self._bar.describe("Reading and embedding")
             where = "the CPU" if self._model.device == "cpu" else "the GPU"
             pictures = counted(progress.total or 0, "picture")
-            say(f"embedding {pictures} with {self._model.name} ({self._model.precision}) on {where}")
+            model = f"{self._model.name} ({self._model.precision})"
+            frames = f", {self._frames} frames of moving ones" if self._frames > 1 else ""
+            say(f"reading {pictures}, embedding what is new with {model} on {where}{frames}")
         self._bar.advance(progress.done - self._done)
         self._done = progress.done
         self._lock.tell(progress.done, progress.total or 0)
@@ -103,7 +106,7 @@ def say_preview(report: IndexReport) -> None:
     say(
         f"would look at {counted(report.considered, 'file')}: {report.pending:,} to read (new, changed or moved), "
         f"{report.unchanged:,} unchanged, {report.skipped:,} that cannot be read; "
-        f"{report.forgotten:,} would be forgotten unless they have only moved"
+        f"{report.forgotten:,} would be forgotten unless they have only moved{_left_out(report)}"
     )
 
 
@@ -133,7 +136,7 @@ def say_done(report: IndexReport, model: Model) -> None:
 
     _absent(report)
     if not (report.considered or report.forgotten or report.absent or report.emptied):
-        say("no pictures there")
+        say(f"no pictures there{_left_out(report)}")
         return
     cut = f" ({report.truncated:,} of them from what is left of a file cut short)" if report.truncated else ""
     parts = [f"{report.embedded:,} embedded{cut}"]
@@ -148,7 +151,17 @@ def say_done(report: IndexReport, model: Model) -> None:
     if report.kept_tags:
         forgotten += f" ({counted(report.kept_tags, 'tag')} by hand kept for when they are back)"
     by = "" if report.embedded else f" (model {model.name}, {model.precision})"
-    say(f"{counted(report.considered, 'file')}: {', '.join(parts)}{forgotten}; {report.seconds:.1f} s{by}")
+    did = f"{', '.join(parts)}{forgotten}{_left_out(report)}"
+    say(f"{counted(report.considered, 'file')}: {did}; {report.seconds:.1f} s{by}")
+
+
+def _left_out(report: IndexReport) -> str:
+    from clipcli.render.notes import counted
+
+    left = report.left_out
+    parts = [counted(left.files, "picture")] if left.files else []
+    parts += [counted(left.folders, "folder")] if left.folders else []
+    return f"; {' and '.join(parts)} left out by rules" if parts else ""
 
 
 def _absent(report: IndexReport) -> None:

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 LoadModel = Callable[["Library | None"], "Model"]
 
 
-def watch_folders(file: Path, named: Sequence[bytes], options: IndexOptions, load: LoadModel) -> None:
+def watch_folders(
+    file: Path, named: Sequence[bytes], options: IndexOptions, load: LoadModel, *, frames_given: bool
+) -> None:
     """Index folders, then keep the library up to date with them until Ctrl-C. `load` finds the model for a library.
+
+    Unless `frames_given`, the library says how many frames are taken.
 
     Raises UsageError for a name that is no folder, LibraryLockedError where another process does the same.
     """
@@ -32,7 +36,8 @@ def watch_folders(file: Path, named: Sequence[bytes], options: IndexOptions, loa
     folders = _folders(named)
     with WatchLock(file, folders):
         try:
-            Watcher(folders, update=_Runs(file, options, load).update, tell=_say_news).run()
+            runs = _Runs(file, options, load, frames_given=frames_given)
+            Watcher(folders, update=runs.update, tell=_say_news).run()
         except KeyboardInterrupt:
             say("no longer watching; the same command goes on from there")
             raise
@@ -41,10 +46,11 @@ def watch_folders(file: Path, named: Sequence[bytes], options: IndexOptions, loa
 class _Runs:
     """The first run, which is told as any other, and the small ones after it. The lock is held by each for itself."""
 
-    def __init__(self, file: Path, options: IndexOptions, load: LoadModel) -> None:
+    def __init__(self, file: Path, options: IndexOptions, load: LoadModel, *, frames_given: bool) -> None:
         self._file = file
         self._options = options
         self._load = load
+        self._frames_given = frames_given
         self._model: Model | None = None
         self._first = True
         self._emptied: dict[bytes, int] = {}  # told last
@@ -53,6 +59,7 @@ class _Runs:
         from clipcli.commands.index_run import Teller, say_done, say_own_model
         from clipcli.library.indexing import index_folders
         from clipcli.library.models import own_model
+        from clipcli.library.remembered import with_frames_of
         from clipcli.library.run_lock import RunLock
         from clipcli.library.store import Library
         from clipcli.render.progress import progress_bar
@@ -66,6 +73,8 @@ class _Runs:
             if library is None:
                 _ = self._model.device  # opens it: no library is made for a model that cannot be used
                 library = stack.enter_context(Library.open(self._file, write=True, create=True))
+            if not self._frames_given:
+                self._options = with_frames_of(library, self._options)
             if not self._first:
                 report = index_folders(
                     library,
@@ -81,7 +90,7 @@ class _Runs:
                 return
             bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
             before = own_model(library)
-            teller = Teller(self._model, bar, lock)
+            teller = Teller(self._model, bar, lock, frames=self._options.frames)
             try:
                 report = index_folders(library, paths, self._model, self._options, teller, unsettled=unsettled)
             except KeyboardInterrupt:

@@ -64,23 +64,25 @@ class Library(PicturesOfLibrary):
         model: Model | None = None,
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
-        frames: int = 1,
+        frames: int | None = None,
         accept_truncated: bool = False,
         force: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IndexReport:
         """Bring the library up to date with folders of pictures or single ones, as `clip embed` does.
 
-        Without `model` it is the library's own. Files that cannot be read are in the report. Raises NotFoundError for a
-        path that is not there, LibraryLockedError while another run is at work or `clip embed --watch` keeps a path up
-        to date, and what a model raises.
+        Without `model` it is the library's own, without `frames` as many as the library was told last, at first 1.
+        Files that cannot be read are in the report. Raises NotFoundError for a path that is not there,
+        LibraryLockedError while another run is at work or `clip embed --watch` keeps a path up to date, and what a
+        model raises.
         """
         from clipcli.library.indexing import IndexOptions, index_folders
+        from clipcli.library.remembered import with_frames_of
         from clipcli.library.roots import targets
         from clipcli.library.watch_lock import refuse_watched
 
         options = IndexOptions(
-            frames=frames,
+            frames=1 if frames is None else frames,
             accept_truncated=accept_truncated,
             force=force,
             exclude=tuple(several(exclude)),
@@ -97,6 +99,8 @@ class Library(PicturesOfLibrary):
             if library is None:  # made only once it is clear that there is a model that can be used
                 _ = chosen.encoder.device
                 library = stack.enter_context(LibraryFile.open(self.path, write=True, create=True))
+            if frames is None:
+                options = with_frames_of(library, options)
             return index_folders(library, named, chosen.encoder, options, on_progress or _say_nothing)
 
     def search(

@@ -16,6 +16,7 @@ from clipcli.library.mounts import keep_mounts
 from clipcli.library.pipeline import Pipeline
 from clipcli.library.planning import Plan, make_plan
 from clipcli.library.reading import Contents, Reader
+from clipcli.library.remembered import remember_frames
 from clipcli.library.report import IndexOptions, IndexReport, Progress
 from clipcli.library.roots import Root, Target, add_root, read_roots, targets
 from clipcli.library.sqlite_errors import translated
@@ -116,6 +117,7 @@ def _report(plan: Plan) -> IndexReport:
         unchanged=plan.unchanged,
         known_bad=plan.known_bad,
         others=plan.others,
+        left_out=plan.left_out,
         pending=len(plan.jobs),
         newly_skipped=[folder.skip for folder in plan.unlisted],
         absent=list(plan.absent),
@@ -156,6 +158,7 @@ class _Run:
             self._root_ids = {
                 root.path: add_root(library, connection, root.path) if root.id is None else root.id for root in roots
             }
+            remember_frames(library, options.frames)
             for path, mounts in plan.mounts.items():
                 keep_mounts(library, self._root_ids[path], mounts)
         self._writer = BatchWriter(library, model_id=self._model_id, root_ids=self._root_ids, vanished=plan.vanished)

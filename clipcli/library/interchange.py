@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from clipcli.errors import InputError, LibraryLockedError, NotFoundError, UsageError
+from clipcli.errors import ClipError, InputError, LibraryLockedError, NoSpaceError, NotFoundError, UsageError
 from clipcli.library.embedding_files import check_suffix, read_blocks, read_extras, read_origin, write_blocks
 from clipcli.library.embedding_rows import COLUMNS, Block, Extras, Origin, TagGiven
 from clipcli.library.known_files import has_frames
@@ -78,6 +78,8 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
         raise NotFoundError(f"no such folder: {os.fsdecode(target.parent)}") from None
     except PermissionError as error:
         raise LibraryLockedError(f"{os.fsdecode(target)} cannot be written ({error.strerror})") from None
+    except OSError as error:
+        raise _unwritable(target, error) from error
     try:
         with os.fdopen(handle, "wb") as file, library.read() as connection:
             (rows,) = connection.execute(f"SELECT count(*) {_CURRENT}", _values(model)).fetchone()
@@ -88,11 +90,19 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
             os.fsync(file.fileno())
         os.chmod(partial, 0o644)
         os.replace(partial, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+        if isinstance(error, OSError):
+            raise _unwritable(target, error) from error
         raise
     return int(rows)
+
+
+def _unwritable(target: Path, error: OSError) -> ClipError:
+    if NoSpaceError.is_meant_by(error):
+        return NoSpaceError(f"no space left for {os.fsdecode(target)}; nothing of it was kept")
+    return ClipError(f"{os.fsdecode(target)} cannot be written: {error.strerror or error}")
 
 
 def tagged_without_row(library: Library, model: StoredModel) -> int:

@@ -16,7 +16,7 @@ from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 from clipcli.photos.devices import is_mount
-from clipcli.photos.ignoring import Ignoring
+from clipcli.photos.ignoring import Ignoring, LeftOut
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
 
 __all__ = ["Plan", "UnlistedFolder", "make_plan"]
@@ -37,16 +37,18 @@ class UnlistedFolder:
 class Plan:
     """`unchanged` files are in the library as they are; `known_bad` ones could not be read before and have not changed.
 
-    `others` looked like no picture and are not counted as considered. `vanished` are the image ids whose file is gone,
-    with its digest. `absent` are folders that are not there, or empty where pictures are known: perhaps a disk that is
-    not mounted. `held` are, by root, those of the vanished that are not to be forgotten, as no other picture of the
-    root is there either. `mounts` are, by root, the places in it where disks are or were mounted.
+    `others` looked like no picture and are not counted as considered, nor is what rules leave out. `vanished` are the
+    image ids whose file is gone, with its digest. `absent` are folders that are not there, or empty where pictures
+    are known: perhaps a disk that is not mounted. `held` are, by root, those of the vanished that are not to be
+    forgotten, as no other picture of the root is there either. `mounts` are, by root, the places in it where disks are
+    or were mounted.
     """
 
     jobs: list[Job] = field(default_factory=list)
     unchanged: int = 0
     known_bad: int = 0
     others: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
     unlisted: list[UnlistedFolder] = field(default_factory=list)
     vanished: dict[int, str] = field(default_factory=dict)
     outdated_skips: list[int] = field(default_factory=list)
@@ -118,7 +120,13 @@ class _Planner:
             if any(is_below(from_stored(key), place) for place in mounts.remembered)
         }
         known_before = len(images)
-        ignoring = Ignoring(top, above=prefix, exclude=self._options.exclude, include=self._options.include)
+        ignoring = Ignoring(
+            top,
+            above=prefix,
+            exclude=self._options.exclude,
+            include=self._options.include,
+            left_out=self.plan.left_out,
+        )
         doubles: list[tuple[bytes, FoundFile]] = []
         for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below):
             path = prefix + entry.path if entry.path else folder

@@ -8,7 +8,7 @@ from clipcli.errors import UsageError
 from clipcli.library.jobs import Skip
 from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
 from clipcli.photos.frames import MOST_FRAMES
-from clipcli.photos.ignoring import check_patterns
+from clipcli.photos.ignoring import LeftOut, check_patterns
 
 __all__ = ["DEFAULT_SECONDS_PER_FILE", "IndexOptions", "IndexReport", "Progress"]
 
@@ -76,14 +76,16 @@ class IndexReport:
     `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or
     touched and needed no model. `known_bad` could not be read before either and have not changed. `pending` were not
     looked at (a preview). `kept_tags` are a person's tags of `forgotten` pictures, for when these are back. `others`
-    are no pictures and count nowhere else. `absent` are folders that are not there or empty; `emptied` are roots in
-    which none of the pictures known was there, with how many were kept although their files are gone.
+    are no pictures and count nowhere else, and `left_out` is what a person's rules leave out. `absent` are folders that
+    are not there or empty; `emptied` are roots in which none of the pictures known was there, with how many were kept
+    although their files are gone.
     """
 
     considered: int
     unchanged: int
     known_bad: int
     others: int
+    left_out: LeftOut
     pending: int
     embedded: int = 0
     truncated: int = 0

@@ -33,8 +33,8 @@ def copy_to(paths: Sequence[bytes], folder: bytes, *, on_progress: Callable[[], 
     """Copy files into the folder, with their times. Each copy appears whole, under the first free name.
 
     A file that is there with the same content under one of the names tried is not copied again. Makes the folder where
-    there is none; `on_progress` is called for each path. Raises UsageError where it is no folder, NoSpaceError,
-    ClipError where it cannot be written.
+    there is none and something to put into it; `on_progress` is called for each path. Raises UsageError where it is no
+    folder, NoSpaceError, ClipError where it cannot be written.
     """
     return _place(paths, folder, _copy, _same_content, on_progress)
 
@@ -53,12 +53,30 @@ def _place(
 ) -> Placed:
     """`put(source, target)` raises FileExistsError rather than replace a target."""
     where = os.fsdecode(folder)
+    new = _not_there_yet(folder)
     try:
         os.makedirs(folder, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{where} is no folder") from None
     except OSError as error:
+        _remove_empty(new)
         raise _unwritable(error, where) from error
+    try:
+        return _place_all(paths, folder, put, same, on_progress)
+    except OSError as error:
+        raise _unwritable(error, where) from error
+    finally:
+        _remove_empty(new)
+
+
+def _place_all(
+    paths: Sequence[bytes],
+    folder: bytes,
+    put: Callable[[bytes, bytes], None],
+    same: Callable[[bytes, bytes], bool],
+    on_progress: Callable[[], None],
+) -> Placed:
+    """Raises OSError where the folder cannot be written."""
     placed = Placed()
     for source in paths:
         on_progress()
@@ -68,11 +86,24 @@ def _place(
         except OSError as error:
             placed.failed.append((source, error.strerror or str(error)))
             continue
-        try:
-            _place_one(os.path.abspath(source), folder, put, same, placed)
-        except OSError as error:
-            raise _unwritable(error, where) from error
+        _place_one(os.path.abspath(source), folder, put, same, placed)
     return placed
+
+
+def _not_there_yet(folder: bytes) -> list[bytes]:
+    """The folder and those above it that are not there, the innermost first."""
+    new, folder = [], os.path.abspath(folder)
+    while not os.path.lexists(folder):
+        new.append(folder)
+        folder = os.path.dirname(folder)
+    return new
+
+
+def _remove_empty(folders: Sequence[bytes]) -> None:
+    """Of folders inside each other, the innermost first, those with nothing in them."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            os.rmdir(folder)
 
 
 def _place_one(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clipcli.errors import UsageError
 
-__all__ = ["IGNORE_FILE", "Chain", "Ignoring", "check_patterns"]
+__all__ = ["IGNORE_FILE", "Chain", "Ignoring", "LeftOut", "check_patterns"]
 
 IGNORE_FILE = b".clipignore"
 
@@ -35,6 +35,14 @@ class _Rules:
         return next((chosen for chosen, regex in self.patterns if regex.search(name)), False)
 
 
+@dataclass(kw_only=True, slots=True)
+class LeftOut:
+    """How much rules have left out: files that are named like pictures, and folders, whatever is in them."""
+
+    files: int = 0
+    folders: int = 0
+
+
 Chain = tuple[_Rules, ...]  # of the folders from the root down, the nearest last
 
 
@@ -42,16 +50,23 @@ class Ignoring:
     """The rules of one walk. `above` is what lies between the root and the walked folder `top`: empty, or `a/b/`.
 
     `exclude` counts like lines of a `.clipignore` in `top` that nothing overrules. With `include`, only files that
-    match one of its patterns are taken.
+    match one of its patterns are taken. The walk counts in `left_out`.
     """
 
     def __init__(
-        self, top: bytes, *, above: bytes = b"", exclude: Sequence[str] = (), include: Sequence[str] = ()
+        self,
+        top: bytes,
+        *,
+        above: bytes = b"",
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        left_out: LeftOut | None = None,
     ) -> None:
         self._above = above
         self._exclude = _Rules(base=len(above), patterns=_compiled(exclude)) if exclude else None
         self._include = _Rules(base=len(above), patterns=_compiled(include)) if include else None
         self._top = top
+        self.left_out = left_out or LeftOut()
 
     def first(self) -> Chain:
         """The rules of the folders above the walked one. Raises OSError where one cannot be read."""

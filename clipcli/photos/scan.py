@@ -105,10 +105,13 @@ def walk(
                 continue
             if (status.st_dev, status.st_ino) in seen:
                 continue
-            if ignoring.leaves_out(chain, path, folder=stat.S_ISDIR(status.st_mode)):
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if ignoring.leaves_out(chain, path, folder=is_folder):
+                ignoring.left_out.folders += is_folder
+                ignoring.left_out.files += not is_folder and _suffix(path) in IMAGE_SUFFIXES
                 continue
             seen.add((status.st_dev, status.st_ino))
-            if stat.S_ISDIR(status.st_mode):
+            if is_folder:
                 found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring, disks)
                 once = _only_once(found_there, entry.path, path + b"/", seen)
                 yield from once if doubles else _without_doubles(once)
@@ -152,9 +155,16 @@ def _walk(
                 if entry.is_symlink():
                     links.append((path, entry, chain))
                 elif entry.is_dir():
-                    if entry.path not in leave_out and not ignoring.leaves_out(chain, path, folder=True):
+                    if entry.path in leave_out:
+                        continue
+                    if ignoring.leaves_out(chain, path, folder=True):
+                        ignoring.left_out.folders += 1
+                    else:
                         below.append((entry.path, path + b"/", chain, device))
-                elif entry.is_file() and not ignoring.leaves_out(chain, path, folder=False):
+                elif entry.is_file():
+                    if ignoring.leaves_out(chain, path, folder=False):
+                        ignoring.left_out.files += _suffix(path) in IMAGE_SUFFIXES
+                        continue
                     found = _candidate(path, entry.stat())
                     if found:
                         beside = doubles.get(entry.name)
@@ -244,14 +254,18 @@ def _doubles(
 
 
 def _candidate(path: bytes, status: os.stat_result) -> FoundFile | None:
-    # Hidden names are not met here; for the others this is what `splitext` does, in less time.
-    _, stop, ending = path[path.rfind(b"/") + 1 :].rpartition(b".")
-    suffix = stop + ending.lower() if stop else b""
+    suffix = _suffix(path)
     if suffix in NEVER_PICTURES:
         return None
     return FoundFile(
         path=path, size=status.st_size, mtime_ns=status.st_mtime_ns, named_picture=suffix in IMAGE_SUFFIXES
     )
+
+
+def _suffix(path: bytes) -> bytes:
+    # Hidden names are not met here; for the others this is what `splitext` does, in less time.
+    _, stop, ending = path[path.rfind(b"/") + 1 :].rpartition(b".")
+    return stop + ending.lower() if stop else b""
 
 
 def found_file(path: bytes, *, relative: bytes) -> FoundFile | None:

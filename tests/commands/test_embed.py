@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from clipcli import Library as PythonLibrary
 from clipcli.app import app
 from clipcli.library.search import paths_of
 from clipcli.library.store import Library
@@ -69,7 +70,7 @@ def test_first_and_second_run(embed: Embed, photo_folder: Callable[..., Path]) -
     assert (first.exit_code, first.stdout) == (0, "")
     new, *lines = first.stderr.splitlines()
     assert new.startswith("new library ")
-    assert lines[0] == "embedding 3 pictures with tiny (fp32) on the CPU"
+    assert lines[0] == "reading 3 pictures, embedding what is new with tiny (fp32) on the CPU"
     assert lines[1].startswith("3 files: 3 embedded; ")
     second = embed(folder, model=False)  # the library's own model, without being told
     assert second.exit_code == 0
@@ -280,6 +281,32 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
     }
     (folder / "secret.jpg").chmod(0o644)  # nothing about the file itself has changed, it is tried all the same
     assert "1 recognised" in run("embed", str(folder)).stderr.decode()
+
+
+def test_the_number_of_frames_is_remembered(
+    embed: Embed, photo_folder: Callable[..., Path], library_file: Path
+) -> None:
+    photos = photo_folder(count=1)
+    frames = [Image.new("RGB", (30, 20), colour) for colour in ("red", "green", "blue", "white")]
+    frames[0].save(photos / "film.gif", save_all=True, append_images=frames[1:])
+
+    def taken() -> int:
+        with Library.open(library_file) as library:
+            return int(library.connection.execute("SELECT max(frames) FROM embeddings").fetchone()[0])
+
+    assert "frames of moving ones" not in embed(photos).stderr
+    assert (embed("--frames", 3, photos, "--dry-run").exit_code, taken()) == (0, 1)
+    assert "1 to read" not in embed(photos, "--dry-run").stderr
+    assert "on the CPU, 3 frames of moving ones\n" in embed("--frames", 3, photos).stderr
+    (photos / "later.gif").write_bytes((photos / "film.gif").read_bytes() + b"another content")
+    again = embed(photos)
+    assert ("1 embedded, 2 unchanged" in again.stderr, taken()) == (True, 3)
+    assert PythonLibrary(library_file).embed(photos).unchanged == 3
+    assert PythonLibrary(library_file).embed(photos, frames=1).embedded == 2
+    assert (taken(), "3 unchanged" in embed(photos).stderr) == (1, True)
+    with Library.open(library_file, write=True) as library, library.write():
+        library.set_setting("frames", "many")
+    assert embed(photos).exit_code == 6
 
 
 def test_a_folder_without_its_pictures_is_said(

@@ -67,6 +67,8 @@ def test_what_is_gone_is_told(place: Place, sources: list[bytes], tmp_path: Path
     os.unlink(sources[1])
     placed = place(sources, os.fsencode(tmp_path / "folder"))
     assert (placed.done, placed.failed) == (3, [(sources[1], "No such file or directory")])
+    assert place(sources[1:2], os.fsencode(tmp_path / "nothing" / "to put in")).done == 0
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_file_system_without_hard_links(
@@ -114,3 +116,8 @@ def test_a_copy_that_fails_leaves_nothing(
         copy_to(sources, os.fsencode(tmp_path / "folder"))
     assert type(raised.value) is kind
     assert listed(tmp_path / "folder") == {"boat.jpg": "a/boat.jpg"}
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "new/deeper/still", "mine/new", "mine"):
+        with pytest.raises(kind):
+            copy_to(sources, os.fsencode(tmp_path / name))
+    assert (list((tmp_path / "mine").iterdir()), (tmp_path / "new").exists()) == ([], False)

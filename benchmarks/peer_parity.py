@@ -70,6 +70,7 @@ CASES = (
         Case(format="open_clip", name=name)
         for name in ("MobileCLIP2-S0", "MobileCLIP-S1", "MobileCLIP-S2", "MobileCLIP-B")
     ),
+    *(Case(format="apple", name=name) for name in ("S0", "S1", "S2", "B")),
     *(Case(format="transformers", name=name) for name in ("clip-ViT-B/32", "clip-ViT-L/14", "siglip-B/16")),
     Case(format="transformers", name="siglip-So400m/14"),
     Case(format="transformers", name="siglip2-B/16"),
@@ -154,6 +155,8 @@ def _peer(case: Case, path: Path, pictures: list[Any], texts: list[str], layers:
         return peers.openai_file(case.name, path / "model.pt", pictures, texts, change)
     if case.format == "open_clip":
         return peers.openclip_folder(case.name, path, pictures, texts, change)
+    if case.format == "apple":
+        return peers.apple_file(case.name, path / "model.pt", pictures, texts)
     return peers.transformers_folder(_configuration(case.name, layers), path, pictures, texts)
 
 

@@ -28,8 +28,9 @@ from PIL.Image import Image as Picture
 from torch import nn
 
 from benchmarks.peer_tokenizers import clip_tokenizer_of_transformers, learnt_tokenizer
+from tests.reading.mobileclip_in_training import SIZES, TrainedMobileClip
 
-__all__ = ["Peer", "openai_file", "openclip_folder", "transformers_folder"]
+__all__ = ["Peer", "apple_file", "openai_file", "openclip_folder", "transformers_folder"]
 
 Floats = NDArray[np.float32]
 Change = Callable[[dict[str, Any]], None]  # takes layers away in a configuration, where memory forbids the whole
@@ -94,6 +95,22 @@ def openai_file(name: str, file: Path, pictures: Sequence[Picture], texts: Seque
     shutil.copy(default_bpe(), file.parent)
     tokens = SimpleTokenizer()(list(texts))
     return _embed(loaded.eval(), file, pixels, tokens, f"open_clip {open_clip.__version__}")
+
+
+def apple_file(name: str, file: Path, pictures: Sequence[Picture], texts: Sequence[str]) -> Peer:
+    """MobileCLIP as Apple publishes it, branches and all, by this project's own reading of it: there is no package."""
+    torch.manual_seed(1)
+    model = TrainedMobileClip(**SIZES[name])
+    size = 224 if name == "B" else 256
+    transform = open_clip.image_transform(
+        size, is_train=False, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="bilinear", resize_mode="shortest"
+    )
+    file.parent.mkdir(parents=True)
+    pixels = torch.stack([transform(one) for one in pictures])
+    settle(model, pixels)
+    torch.save(model.state_dict(), file)
+    shutil.copy(default_bpe(), file.parent)
+    return _embed(model, file, pixels, SimpleTokenizer()(list(texts)), "as published")
 
 
 def transformers_folder(config: Any, folder: Path, pictures: Sequence[Picture], texts: Sequence[str]) -> Peer:

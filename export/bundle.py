@@ -140,7 +140,7 @@ def _in_fp32(model: Clip) -> Clip:
 def _load_tokenizer(file: Path, model: Clip, cleaning: str, pad_id: int) -> Tokenizer:
     """A text tower of CLIP's form takes its feature at the largest id, which must therefore be the end marker's."""
     tokenizer = Tokenizer.load(file, model.config.text.context_length, cleaning=cleaning, pad_id=pad_id)
-    known, ends = model.config.text.vocab_size, model.config.text.form in ("bag", "clip")
+    known, ends = model.config.text.vocab_size, model.config.text.form in ("bag", "clip", "mobile")
     if tokenizer.vocab_size > known or (
         ends and (tokenizer.vocab_size != known or tokenizer.end_id != tokenizer.vocab_size - 1)
     ):

@@ -151,16 +151,19 @@ def _of_siglip() -> Iterator[ArchConfig]:
 
 def _of_mobileclip() -> Iterator[ArchConfig]:
     """Vasu et al. 2024, table 1, and the second S0 (Faghri et al. 2025), whose text tower is that of the others."""
-    for name, widths, layers in (
-        ("MobileCLIP2-S0", (64, 128, 256, 512), (2, 6, 10, 2)),
-        ("MobileCLIP-S1", (64, 128, 256, 512), (4, 12, 20, 4)),
-        ("MobileCLIP-S2", (80, 160, 320, 640), (4, 12, 24, 4)),
+    large = TextConfig(width=512, layers=12, heads=8, causal=False)
+    mixing = TextConfig(width=512, layers=4, heads=8, causal=False, form="mobile")
+    for name, widths, layers, text in (
+        ("MobileCLIP-S0", (64, 128, 256, 512), (2, 6, 10, 2), mixing),
+        ("MobileCLIP2-S0", (64, 128, 256, 512), (2, 6, 10, 2), large),
+        ("MobileCLIP-S1", (64, 128, 256, 512), (4, 12, 20, 4), large),
+        ("MobileCLIP-S2", (80, 160, 320, 640), (4, 12, 24, 4), large),
     ):
         yield ArchConfig(
             name=name,
             embedding_dim=512,
             image=MobileConfig(image_size=256, widths=widths, layers=layers),
-            text=TextConfig(width=512, layers=12, heads=8, causal=False),
+            text=text,
             activation="gelu",
         )
     image = ViTConfig(image_size=224, patch_size=16, width=768, layers=12, heads=12, form="mobile")

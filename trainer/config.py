@@ -25,7 +25,7 @@ __all__ = [
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 ImageForm = Literal["clip", "mobile", "siglip"]
-TextForm = Literal["bag", "clip", "siglip"]
+TextForm = Literal["bag", "clip", "mobile", "siglip"]
 PAPER_VOCABULARY = 49_408  # of the original release: 512 bytes and byte ends, 48,894 merges, two markers
 
 
@@ -158,6 +158,7 @@ class TextConfig:
 
     bag     no transformer: the mean of the tokens' embeddings, projected (`bag_text_tower.py`); one layer, one head
     clip    the feature is taken at the end token, the largest id, and projected
+    mobile  clip's between two convolutional blocks (MobileCLIP-S0, `text_mixing.py`), without a causal mask
     siglip  no causal mask, layer norms with an epsilon of 1e-6; the feature is taken at the last position, whatever
             stands there, and projected with a bias
     """
@@ -183,8 +184,8 @@ class TextConfig:
         _one_of(self.form, TextForm, "the form of a text tower")
         if not isinstance(self.causal, bool):
             raise UsageError(f"causal is true or false, not {self.causal!r}")
-        if self.causal and self.form == "siglip":
-            raise UsageError("a text tower of the form siglip has no causal mask")
+        if self.causal and self.form in ("mobile", "siglip"):
+            raise UsageError(f"a text tower of the form {self.form} has no causal mask")
         if self.form == "bag" and ((self.layers, self.heads, self.mlp_width) != (1, 1, None) or not self.causal):
             raise UsageError("a text tower of the form bag is one layer with one head, and causal")
         if self.width % self.heads:

@@ -1,7 +1,8 @@
 """The text towers of CLIP (Radford et al. 2021, section 2.4) and of SigLIP (Zhai et al. 2023).
 
 CLIP's feature is the activation of the highest layer at the end token, layer-normalised and projected linearly. In
-SigLIP's every token sees every other, and the feature stands at the last position, padding or not.
+SigLIP's every token sees every other, and the feature stands at the last position, padding or not. MobileCLIP-S0 has a
+convolutional block before and behind the transformer.
 
 Shapes: B batch, L tokens (at most the context length), C width, D embedding.
 """
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import Activation, TextConfig
+from trainer.text_mixing import TextMixingBlock
 from trainer.transformer import Transformer
 
 __all__ = ["TextTransformer"]
@@ -31,6 +33,7 @@ class TextTransformer(nn.Module):
         eps = 1e-6 if self.siglip else 1e-5
         self.token_embedding = nn.Embedding(config.vocab_size, config.width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.width))
+        self.before = self._mixing(config, activation)
         self.transformer = Transformer(
             width=config.width,
             layers=config.layers,
@@ -40,6 +43,7 @@ class TextTransformer(nn.Module):
             hidden=config.hidden_width,
             eps=eps,
         )
+        self.behind = self._mixing(config, activation)
         self.ln_final = nn.LayerNorm(config.width, eps=eps)
         self.text_projection = nn.Parameter(torch.empty(config.width, embedding_dim))
         self.projection_bias = nn.Parameter(torch.zeros(embedding_dim)) if self.siglip else None
@@ -47,10 +51,16 @@ class TextTransformer(nn.Module):
         nn.init.normal_(self.positional_embedding, std=0.01)
         nn.init.normal_(self.text_projection, std=config.width**-0.5)
 
+    @staticmethod
+    def _mixing(config: TextConfig, activation: Activation) -> TextMixingBlock | None:
+        return TextMixingBlock(config.width, config.hidden_width, activation) if config.form == "mobile" else None
+
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # (B, L, C)
         x = x.to(self.ln_final.weight.dtype)  # matrices may be kept in half precision, what flows between them is not
-        x = self.ln_final(self.transformer(x))
+        x = x if self.before is None else self.before(x)
+        x = self.transformer(x)
+        x = self.ln_final(x if self.behind is None else self.behind(x))
         if self.siglip:
             projected: Tensor = x[:, -1] @ self.text_projection + self.projection_bias  # (B, D)
             return projected

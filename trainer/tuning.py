@@ -27,7 +27,7 @@ HEADS = re.compile(
 )
 LOGITS = ("logit_scale", "logit_bias")
 # What is a layer, in the towers that there are; what stands before the first is at the bottom, all else at the top.
-LAYERS = re.compile(r"(?:resblocks|stages)\.\d+(?:\.blocks\.\d+)?|layer\d+\.\d+")
+LAYERS = re.compile(r"(?:resblocks|stages)\.\d+(?:\.blocks\.\d+)?|layer\d+\.\d+|tower\.(?:before|behind)")
 BOTTOM = re.compile(r"token_embedding|tower\.(positional|class)_embedding|tower\.(conv|bn)\d|ln_pre|stem")
 
 

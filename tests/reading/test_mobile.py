@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from clipcli.errors import ModelError
-from trainer.reading.mobile import _branches, _norm_conv, fold_mobile
+from trainer.reading.mobile import _branches, fold_mobile, norm_convolution
 
 CHANNELS = 6
 
@@ -46,7 +46,7 @@ def test_branches_that_are_added_make_one_convolution(groups: int) -> None:
 def test_a_norm_behind_a_convolution_goes_into_it() -> None:
     torch.manual_seed(4)
     convolution, after = nn.Conv2d(3, CHANNELS, 4, stride=4, bias=False), norm()
-    weight, bias = _norm_conv(named("stem.conv", convolution) | named("stem.bn", after), "stem")
+    weight, bias = norm_convolution(named("stem.conv", convolution) | named("stem.bn", after), "stem")
     x = torch.randn(1, 3, 8, 8)
     with torch.no_grad():
         apart = after(convolution(x))

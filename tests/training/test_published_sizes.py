@@ -36,7 +36,12 @@ COUNTS = {
     "SigLIP2-g/16-256": 1_871_393_906,
 }
 # Millions, image and text tower: Vasu et al. 2024, table 1, counts them as trained; folded they have a little less.
-MOBILE = {"MobileCLIP-S1": (21.5, 63.4), "MobileCLIP-S2": (35.7, 63.4), "MobileCLIP-B": (86.3, 63.4)}
+MOBILE = {
+    "MobileCLIP-S0": (11.4, 42.4),
+    "MobileCLIP-S1": (21.5, 63.4),
+    "MobileCLIP-S2": (35.7, 63.4),
+    "MobileCLIP-B": (86.3, 63.4),
+}
 
 
 def towers(name: str) -> Clip:

@@ -34,6 +34,9 @@ def read_model(path: Path, choices: Choices) -> Found:
         raise NotFoundError(f"no such file or folder: {path}")
     if (path / openclip.CONFIG_FILE).is_file():
         return openclip.read_folder(path, choices)
+    alone = sorted(path.glob("*.pt"))
+    if len(alone) == 1 and not transformers_folder.has_weights(path):
+        return openclip.read_checkpoint(alone[0], choices)
     if (path / transformers_folder.CONFIG_FILE).is_file():
         return transformers_folder.read_folder(path, choices)
     raise NotFoundError(

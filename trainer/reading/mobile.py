@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clipcli.errors import ModelError
 
-__all__ = ["fold_mobile", "is_mobile"]
+__all__ = ["fold_mobile", "identity", "is_mobile", "norm_as_sum", "norm_convolution"]
 
 State = dict[str, Tensor]
 _EPS = 1e-5  # of the batch norms
@@ -45,8 +45,8 @@ def _convolutional(trunk: State) -> State:
         theirs, ours = f"stages.{stage}", f"stages.{stage}"
         if stage:
             large = _add(
-                _norm_conv(trunk, f"{theirs}.downsample.proj.0.large_conv"),
-                _norm_conv(trunk, f"{theirs}.downsample.proj.0.small_conv"),
+                norm_convolution(trunk, f"{theirs}.downsample.proj.0.large_conv"),
+                norm_convolution(trunk, f"{theirs}.downsample.proj.0.small_conv"),
             )
             _put(out, f"{ours}.down.large", large)
             _copy(trunk, f"{theirs}.downsample.proj.0.se", out, f"{ours}.down.gate")
@@ -54,7 +54,7 @@ def _convolutional(trunk: State) -> State:
         if f"{theirs}.pos_emb.pos_enc.weight" in trunk:
             weight = trunk[f"{theirs}.pos_emb.pos_enc.weight"].double()
             bias = trunk[f"{theirs}.pos_emb.pos_enc.bias"].double()
-            _put(out, f"{ours}.positions", (weight + _identity(weight), bias))
+            _put(out, f"{ours}.positions", (weight + identity(weight), bias))
         numbers = {found[1] for name in trunk if (found := re.match(rf"{theirs}\.blocks\.(\d+)\.", name))}
         for block in numbers:
             _block(trunk, f"{theirs}.blocks.{block}", out, f"{ours}.blocks.{block}")
@@ -66,7 +66,7 @@ def _convolutional(trunk: State) -> State:
 
 def _block(trunk: State, theirs: str, out: State, ours: str) -> None:
     if f"{theirs}.token_mixer.qkv.weight" in trunk:
-        scale, shift = _norm(trunk, f"{theirs}.norm")
+        scale, shift = norm_as_sum(trunk, f"{theirs}.norm")
         weight = trunk[f"{theirs}.token_mixer.qkv.weight"].double()
         _put(out, f"{ours}.qkv", (weight * scale, weight @ shift))
         gain = trunk[f"{theirs}.layer_scale_1.gamma"].double().flatten()
@@ -78,10 +78,10 @@ def _block(trunk: State, theirs: str, out: State, ours: str) -> None:
         mixer = _branches(trunk, f"{theirs}.token_mixer.mixer")
         norm = _branches(trunk, f"{theirs}.token_mixer.norm", like=mixer[0])
         gain = trunk[f"{theirs}.token_mixer.layer_scale.gamma"].double().flatten()
-        weight = _identity(mixer[0]) + gain[:, None, None, None] * (mixer[0] - norm[0])
+        weight = identity(mixer[0]) + gain[:, None, None, None] * (mixer[0] - norm[0])
         _put(out, f"{ours}.mixer", (weight, gain * (mixer[1] - norm[1])))
         gain = trunk[f"{theirs}.layer_scale.gamma"].double().flatten()
-    _put(out, f"{ours}.mlp.conv", _norm_conv(trunk, f"{theirs}.mlp.conv"))
+    _put(out, f"{ours}.mlp.conv", norm_convolution(trunk, f"{theirs}.mlp.conv"))
     _copy(trunk, f"{theirs}.mlp.fc1", out, f"{ours}.mlp.fc1")
     weight, bias = trunk[f"{theirs}.mlp.fc2.weight"].double(), trunk[f"{theirs}.mlp.fc2.bias"].double()
     _put(out, f"{ours}.mlp.fc2", (weight * gain[:, None, None, None], bias * gain))
@@ -92,33 +92,33 @@ def _branches(trunk: State, name: str, like: Tensor | None = None) -> tuple[Tens
     made: tuple[Tensor, Tensor] | None = None
     number = 0
     while f"{name}.conv_kxk.{number}.conv.weight" in trunk:
-        made = _add(made, _norm_conv(trunk, f"{name}.conv_kxk.{number}"))
+        made = _add(made, norm_convolution(trunk, f"{name}.conv_kxk.{number}"))
         number += 1
     if f"{name}.conv_scale.conv.weight" in trunk:
-        made = _add(made, _norm_conv(trunk, f"{name}.conv_scale"))
+        made = _add(made, norm_convolution(trunk, f"{name}.conv_scale"))
     if f"{name}.identity.weight" in trunk:
-        scale, shift = _norm(trunk, f"{name}.identity")
+        scale, shift = norm_as_sum(trunk, f"{name}.identity")
         shape = made[0] if made is not None else like
         if shape is None:
             raise KeyError(name)
-        made = _add(made, (_identity(shape) * scale[:, None, None, None], shift))
+        made = _add(made, (identity(shape) * scale[:, None, None, None], shift))
     if made is None:
         raise KeyError(name)
     return made
 
 
-def _norm_conv(trunk: State, name: str) -> tuple[Tensor, Tensor]:
-    scale, shift = _norm(trunk, f"{name}.bn")
+def norm_convolution(trunk: State, name: str) -> tuple[Tensor, Tensor]:
+    scale, shift = norm_as_sum(trunk, f"{name}.bn")
     return trunk[f"{name}.conv.weight"].double() * scale[:, None, None, None], shift
 
 
-def _norm(trunk: State, name: str) -> tuple[Tensor, Tensor]:
+def norm_as_sum(trunk: State, name: str) -> tuple[Tensor, Tensor]:
     """A batch norm as a factor and a sum."""
     scale = trunk[f"{name}.weight"].double() / (trunk[f"{name}.running_var"].double() + _EPS).sqrt()
     return scale, trunk[f"{name}.bias"].double() - trunk[f"{name}.running_mean"].double() * scale
 
 
-def _identity(like: Tensor) -> Tensor:
+def identity(like: Tensor) -> Tensor:
     """The convolution of this shape that changes nothing, whatever its groups."""
     made = torch.zeros(like.shape, dtype=torch.float64)
     channels = torch.arange(like.shape[0])
@@ -157,7 +157,7 @@ def _vit(trunk: State) -> State:
         "projection_bias": trunk["head.bias"],
     }
     for number in range(2):
-        _put(out, f"stem.{2 * number}", _norm_conv(trunk, f"patch_embed.backbone.{number}"))
+        _put(out, f"stem.{2 * number}", norm_convolution(trunk, f"patch_embed.backbone.{number}"))
     _copy(trunk, "patch_embed.backbone.2.conv", out, "stem.4")
     _copy(trunk, "norm", out, "ln_post")
     for name, tensor in trunk.items():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from clipcli.errors import ModelError
+from trainer.reading.apple import from_apple, is_apple
 from trainer.reading.mobile import fold_mobile, is_mobile
 
 __all__ = ["from_openclip", "from_transformers"]
@@ -32,7 +33,7 @@ _OPENCLIP: tuple[Rule, ...] = (
     (r"(?:text\.)?text_projection\.weight", r"text_tower.text_projection^T"),
     (r"(?:text\.)?text_projection\.bias", r"text_tower.projection_bias"),
     (
-        r"(?:text\.)?((?:transformer|token_embedding|ln_final)\..+|positional_embedding|text_projection)",
+        r"(?:text\.)?((?:transformer|token_embedding|ln_final|before|behind)\..+|positional_embedding|text_projection)",
         r"text_tower.\1",
     ),
 )
@@ -96,7 +97,9 @@ _TRANSFORMERS: tuple[Rule, ...] = (
 
 
 def from_openclip(tensors: Mapping[str, Tensor]) -> State:
-    """The original release's names and OpenCLIP's, with or without a text tower of its own. Raises ModelError."""
+    """The original release's names, Apple's and OpenCLIP's, whatever its text tower. Raises ModelError."""
+    if is_apple(tensors):
+        tensors = from_apple(tensors)
     if not is_mobile(tensors):
         return _rename(tensors, (*_OPENCLIP, *_TIMM_SIGLIP))
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("visual.")}

@@ -14,6 +14,7 @@ from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, read_
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
 from clipcli.errors import ModelError, UsageError
 from trainer.config import Activation
+from trainer.reading.apple import is_apple
 from trainer.reading.found import CLIP_MEAN, CLIP_STD, Choices, Found
 from trainer.reading.names import from_openclip
 from trainer.reading.sizes import Known, describe
@@ -64,12 +65,18 @@ def read_checkpoint(path: Path, choices: Choices) -> Found:
     words = clip_words(
         path, config.text.vocab_size, choices.tokenizer, OPENAI_MARKERS if scripted else OPENCLIP_MARKERS
     )
-    notes = [] if scripted else ["pictures are prepared as for the original CLIP: the file says nothing of it"]
+    size, apple = config.image.image_size, is_apple(tensors)
+    prepared = Preprocess(image_size=size, mean=CLIP_MEAN, std=CLIP_STD)
+    if apple:  # as the package does that Apple publishes beside its weights
+        prepared = Preprocess(image_size=size, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3)
+    of = "Apple's package does" if apple else "for the original CLIP"
+    notes = [] if scripted else [f"pictures are prepared as {of}: the file says nothing of it"]
+    kind = "MobileCLIP of Apple" if apple else "checkpoint"
     return Found(
-        kind="TorchScript of the original CLIP" if scripted else "checkpoint",
+        kind="TorchScript of the original CLIP" if scripted else kind,
         config=config,
         state=state,
-        preprocess=Preprocess(image_size=config.image.image_size, mean=CLIP_MEAN, std=CLIP_STD),
+        preprocess=prepared,
         tokenizer=words.file,
         text_cleaning=words.cleaning,
         pad_id=words.pad_id,

@@ -21,7 +21,7 @@ from trainer.reading.tokenizer_files import Words, clip_words, words_of_folder
 from trainer.reading.vocabulary import OPENAI_MARKERS
 from trainer.reading.weights_file import read_tensors
 
-__all__ = ["CONFIG_FILE", "MODEL_TYPES", "read_folder"]
+__all__ = ["CONFIG_FILE", "MODEL_TYPES", "has_weights", "read_folder"]
 
 CONFIG_FILE = "config.json"
 MODEL_TYPES = ("clip", "siglip")
@@ -74,6 +74,10 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         weights=weights,
         notes=words.notes,
     )
+
+
+def has_weights(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (*_WEIGHTS, *_INDEXES))
 
 
 def _weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:

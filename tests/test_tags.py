@@ -222,11 +222,11 @@ def test_sort_and_undo(clip: Clip, own_library: Path, own_photos: Path, tmp_path
     found = records(CliRunner().invoke(app, ["search", "red", "-k", "1", "--format", "ndjson"]))
     assert found[0]["path"] == str(target / "warm/red.png")
     assert clip("sort", "--move-to", target).stderr.endswith("moved 0 pictures, 2 there already\n")
-    assert clip("undo", log).stderr == "2 files put back\n"
+    assert clip("undo", log).stderr == "2 pictures put back\n"
     assert sorted(own_photos.iterdir()) == before
     linked = clip("sort", "--link-to", "links", "--log", "links.jsonl")
     assert linked.stderr.endswith("linked 2 pictures\n")
-    assert clip("undo", "links.jsonl").stderr == "0 files put back, 2 links taken away\n"
+    assert clip("undo", "links.jsonl").stderr == "2 links taken away\n"
     assert clip("sort", "--link-to", "links", "-l", "nothing").stderr == "there are no such tags\n"
 
 

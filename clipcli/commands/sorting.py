@@ -83,8 +83,10 @@ def sort(
 ) -> None:
     """Sort pictures into folders by their tags: moved, or as links. Nothing is replaced or deleted.
 
-    Of several tags your own comes before a model's, then the best score counts. A name that is taken gets a number, and
-    a side-car named after the picture (boat.jpg.xmp) goes with it. The library follows, nothing is embedded again.
+    Of several tags your own comes before a model's, then the best score counts. A name that is taken gets a number.
+    With boat.jpg go its side-cars boat.jpg.xmp and boat.xmp, and its raw file, such as boat.CR2. The library follows,
+    nothing is embedded again.
+
     Each step is written into a log before it is made: 'clip tags undo LOG' puts everything back, also after a crash.
 
     \b
@@ -135,6 +137,8 @@ def sort(
     for source, why in result.refused:
         say(f"left {short_path(source)}: {why}")
     parts = [f"{done} {counted(result.done, 'picture')}"]
+    if result.beside:
+        parts.append(f"{counted(result.beside, 'file')} beside them (side-cars, raw files)")
     if result.renamed:
         parts.append(f"{result.renamed:,} under another name")
     if result.already:
@@ -168,8 +172,10 @@ def undo(
             result = put_back(library, steps, more, on_progress=bar.advance)
     for path, why in result.refused:
         say(f"left {short_path(path)}: {why}")
-    links = f", {counted(result.links, 'link')} taken away" if result.links else ""
-    say(f"{counted(result.files, 'file')} put back{links}")
+    beside = f" and {counted(result.beside, 'file')} beside them" if result.beside else ""
+    parts = [f"{counted(result.pictures, 'picture')}{beside} put back"] if result.pictures or not result.links else []
+    parts += [f"{counted(result.links, 'link')} taken away"] if result.links else []
+    say(", ".join(parts))
     if result.refused:
         raise InputError(f"{counted(len(result.refused), 'file')} could not be put back")
 

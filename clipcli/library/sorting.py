@@ -1,8 +1,8 @@
 """Pictures sorted into folders by their tags: first a plan, then file by file, each noted before it is touched.
 
 Where a picture goes is its best tag: a person's own before a model's, then the best score, then the name. A name that
-is taken gets a number, nothing is ever replaced or deleted, and the library follows each move. A side-car that is named
-after the picture (`boat.jpg.xmp`) goes with it.
+is taken gets a number, nothing is ever replaced or deleted, and the library follows each move. Side-cars and the raw
+file of the same photograph go with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clipcli.library.roots import add_root, relative_to
 from clipcli.library.sort_log import SortLog
 from clipcli.library.store import Library
 from clipcli.library.tag_selection import Selection, selected_tags
+from clipcli.photos.companions import companions
 from clipcli.photos.copies import numbered
 from clipcli.photos.ignoring import Ignoring
 
@@ -28,7 +29,6 @@ __all__ = ["Planned", "Sorted", "folder_name", "plan", "sort_pictures"]
 
 _MAX_NAME_BYTES = 200
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')  # of any system: the folder may travel
-_SIDECAR = b".xmp"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,12 +45,14 @@ class Planned:
 class Sorted:
     """How many pictures were moved or linked, of those how many under another name, and how many were there already.
 
-    `refused` pictures are where they were, with the reason.
+    `beside` are the files beside them that were moved with them. `refused` pictures are where they were, with
+    the reason.
     """
 
     done: int = 0
     renamed: int = 0
     already: int = 0
+    beside: int = 0
     refused: list[tuple[bytes, str]] = field(default_factory=list)
 
 
@@ -113,7 +115,7 @@ def sort_pictures(
             continue
         try:
             _make_folders(os.path.dirname(each.target), log)
-            placed = (_link if link else _move)(library, each, log)
+            placed = _link(each, log) if link else _move(library, each, log, result)
         except CannotMoveError as error:
             result.refused.append((each.source, str(error)))
             continue
@@ -122,13 +124,14 @@ def sort_pictures(
     return result
 
 
-def _move(library: Library, each: Planned, log: SortLog) -> bytes:
+def _move(library: Library, each: Planned, log: SortLog, result: Sorted) -> bytes:
     """Where it is then."""
     before = check_movable(each.source)
-    beside = each.source + _SIDECAR
-    has_sidecar = os.path.isfile(beside) and not os.path.islink(beside)
+    # A raw file that the library has for itself is sorted by its own tags.
+    beside = [(path, ending) for path, ending in companions(each.source) if image_at(library, path) is None]
     for target in _free_names(each):
-        if (has_sidecar and os.path.lexists(target + _SIDECAR)) or image_at(library, target) is not None:
+        stem = os.path.splitext(target)[0]
+        if any(os.path.lexists(stem + ending) for _, ending in beside) or image_at(library, target) is not None:
             continue
         facts = {"image_id": each.image_id, "size": before.st_size, "mtime_ns": before.st_mtime_ns}
         number = log.intend("move", each.source, target, **facts)
@@ -142,23 +145,26 @@ def _move(library: Library, each: Planned, log: SortLog) -> bytes:
             if moved or not os.path.lexists(each.source):
                 follow(library, each.image_id, before, target)
         log.note("done", number)
-        if has_sidecar:
-            _move_sidecar(beside, target + _SIDECAR, log)
+        for path, ending in beside:
+            _move_beside(path, stem + ending, log)
+            result.beside += 1
         return target
     raise AssertionError("numbers do not end")
 
 
-def _move_sidecar(source: bytes, target: bytes, log: SortLog) -> None:
+def _move_beside(source: bytes, target: bytes, log: SortLog) -> None:
     before = check_movable(source)
     number = log.intend("move", source, target, size=before.st_size, mtime_ns=before.st_mtime_ns)
     try:
         move_file(source, target)
     except FileExistsError:
-        raise CannotMoveError(f"is moved, but its side-car is not: {os.fsdecode(target)} is there already") from None
+        raise CannotMoveError(
+            f"is moved, but {os.fsdecode(source)} is not: {os.fsdecode(target)} is there already"
+        ) from None
     log.note("done", number)
 
 
-def _link(library: Library, each: Planned, log: SortLog) -> bytes:  # noqa: ARG001 - the signature is `_move`'s
+def _link(each: Planned, log: SortLog) -> bytes:
     if not os.path.lexists(each.source):
         raise CannotMoveError("is not there")
     for target in _free_names(each):

@@ -26,9 +26,10 @@ _COARSEST_TIME_NS = 2_000_000_000  # FAT's
 
 @dataclass(kw_only=True, slots=True)
 class PutBack:
-    """How many files and links were put back; `refused` are those left where they are, with the reason."""
+    """How many pictures, files beside them, and links were put back; `refused` are those left where they are."""
 
-    files: int = 0
+    pictures: int = 0
+    beside: int = 0
     links: int = 0
     refused: list[tuple[bytes, str]] = field(default_factory=list)
 
@@ -44,7 +45,9 @@ def put_back(
             continue
         try:
             if step.what == "move":
-                result.files += _move_back(library, step, done=step.number in steps.done)
+                moved = _move_back(library, step, done=step.number in steps.done)
+                result.pictures += moved and step.image_id is not None
+                result.beside += moved and step.image_id is None
             elif step.what == "link":
                 result.links += _unlink(step, done=step.number in steps.done)
             elif step.what == "folder":

@@ -86,14 +86,41 @@ def test_there_and_back(photos: Path, library_file: Path, tmp_path: Path, index:
     assert (again.unchanged, again.embedded, again.forgotten) == (5, 0, 0)
     assert rows(library_file, "SELECT count(*) FROM tags") == [5]
     back = undo(library_file, log)
-    assert (back.files, back.refused) == (5, [])
+    assert (back.pictures, back.beside, back.refused) == (4, 1, [])
     assert contents(photos) == before
     assert rows(library_file, WHERE) == places
     assert rows(library_file, "SELECT count(*) FROM roots") == [1]
     assert not target.exists()
     assert index(photos).unchanged == 5
     assert integrity(library_file) == "ok"
-    assert undo(library_file, log).files == 0  # nothing is left to do
+    assert undo(library_file, log) == PutBack()  # nothing is left to do
+
+
+def test_what_lies_beside_a_picture_goes_with_it(
+    photos: Path, library_file: Path, tmp_path: Path, index: Index
+) -> None:
+    for name in ("000.CR2", "000.CR2.xmp", "000.xmp", "in/001.nef", "in/000.raf", "001.cr2", "001.xmp"):
+        (photos / name).write_text(name)
+    shutil.copy(
+        photos / "in" / "000.jpg", photos / "in" / "000.png"
+    )  # so that the raw file is not of one picture alone
+    shutil.copy(photos / "001.jpg", photos / "001.JPG")
+    (photos / "000.xmp.bak").touch()
+    (tmp_path / "sorted" / "dog").mkdir(parents=True)
+    (tmp_path / "sorted" / "dog" / "001.nef").write_text("another one")
+    before = contents(photos, tmp_path / "sorted")
+    result, log = sort(library_file, tmp_path / "sorted")
+    assert (result.done, result.beside, result.refused) == (4, 3 + 1 + 1, [])
+    assert {path.relative_to(tmp_path / "sorted").as_posix() for path in (tmp_path / "sorted").rglob("*.*")} == {
+        "cat/000.jpg", "cat/000.CR2", "cat/000.CR2.xmp", "cat/000.xmp",
+        "cat/000-2.jpg",
+        "a_b/001.jpg", "a_b/001.jpg.xmp",
+        "dog/001.nef", "dog/001-2.jpg", "dog/001-2.nef",
+    }  # fmt: skip
+    assert (tmp_path / "sorted/dog/001-2.nef").read_text() == "in/001.nef"
+    back = undo(library_file, log)
+    assert (back.pictures, back.beside, back.refused) == (4, 5, [])
+    assert contents(photos, tmp_path / "sorted") == before
 
 
 def test_links(photos: Path, library_file: Path, tmp_path: Path) -> None:
@@ -177,7 +204,7 @@ def test_files_changed_since(
     (photos / "001.jpg").write_bytes(b"a new one")
     (target / "cat/000-2.jpg").unlink()
     back = undo(library_file, log)
-    assert back.files == 3
+    assert back.pictures + back.beside == 3
     assert sorted(back.refused) == [
         (os.fsencode(target / "a_b/001.jpg"), f"there is another file at {photos / '001.jpg'}"),
         (os.fsencode(target / "cat/000-2.jpg"), "is not there any more"),
@@ -185,7 +212,7 @@ def test_files_changed_since(
     assert (photos / "000.jpg").read_bytes() == edited
     assert (photos / "001.jpg").read_bytes() == b"a new one"
     (photos / "001.jpg").unlink()
-    assert undo(library_file, log).files == 1  # what was left can be put back later
+    assert undo(library_file, log).pictures == 1  # what was left can be put back later
     assert index(photos, target).embedded == 1  # the one that was edited
 
 
@@ -224,5 +251,5 @@ def test_names_that_are_no_text(photos: Path, library_file: Path, tmp_path: Path
     _, log = sort(library_file, tmp_path / "sorted", labels=("odd",))
     assert os.path.isfile(os.fsencode(tmp_path / "sorted/odd") + b"/\xff\n.jpg")
     assert all(json.loads(line) for line in log.read_bytes().splitlines())
-    assert undo(library_file, log).files == 1
+    assert undo(library_file, log).pictures == 1
     assert os.path.isfile(odd)

@@ -46,7 +46,8 @@ def test_every_kind_of_disk(
     _, log = sort(library_file, tmp_path / "sorted")
     assert sorted(contents(tmp_path / "sorted", photos).values()) == sorted(before.values())
     assert index(photos, tmp_path / "sorted").unchanged == 5
-    assert undo(library_file, log).files == 5
+    back = undo(library_file, log)
+    assert (back.pictures, back.beside) == (4, 1)
     assert contents(photos) == before
     assert index(photos).unchanged == 5
 
@@ -200,4 +201,4 @@ def test_a_log_for_other_folders_touches_nothing_of_theirs(log: Path, library_fi
     for step in moved:
         Path(os.fsdecode(step.target)).write_bytes(b"something else")
     back = undo(library_file, log)
-    assert (back.files, len(back.refused)) == (0, len(moved))
+    assert (back.pictures, back.beside, len(back.refused)) == (0, 0, len(moved))

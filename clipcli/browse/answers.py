@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from clipcli.errors import (
     ClipError,
@@ -30,12 +30,14 @@ __all__ = [
     "NOT_A_PICTURE",
     "NOT_FOUND",
     "NO_MODEL",
+    "NO_TOKEN",
     "REFUSED",
     "TOO_LARGE",
     "WRONG_METHOD",
     "Refusal",
     "answer",
     "as_refusal",
+    "in_words",
     "read_body",
     "read_json",
     "refusal_response",
@@ -43,6 +45,7 @@ __all__ = [
 
 BAD = (400, "bad-request")
 REFUSED = (403, "refused")
+NO_TOKEN = (403, "no-token")
 NOT_FOUND = (404, "not-found")
 WRONG_METHOD = (405, "wrong-method")
 NO_MODEL = (409, "no-model")
@@ -97,6 +100,11 @@ def refusal_response(refusal: Refusal) -> Response:
     if refusal.status == TOO_LARGE[0]:
         response.headers["Connection"] = "close"  # the rest of what is being sent is not wanted
     return response
+
+
+def in_words(refusal: Refusal) -> Response:
+    """For a person who has come by an address, where there is no page yet to show it on."""
+    return PlainTextResponse(f"clip browse: {refusal}\n", status_code=refusal.status)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

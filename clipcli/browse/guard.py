@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
-from clipcli.browse.answers import REFUSED, WRONG_METHOD, Refusal, refusal_response
+from clipcli.browse.answers import NO_TOKEN, REFUSED, WRONG_METHOD, Refusal, in_words, refusal_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -109,7 +109,9 @@ class Guard:
         try:
             entering = self._let_in(scope)
         except Refusal as refusal:
-            await refusal_response(refusal)(scope, receive, guarded)
+            wants_page = scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", "")
+            refused = in_words(refusal) if wants_page else refusal_response(refusal)
+            await refused(scope, receive, guarded)
             return
         await (self._app if entering is None else entering)(scope, receive, guarded)
 
@@ -130,7 +132,7 @@ class Guard:
                 answer = RedirectResponse("/", status_code=303)
                 answer.set_cookie(self._door.cookie, self._door.token, httponly=True, samesite="strict", path="/")
                 return answer
-        raise Refusal(*REFUSED, "open the whole address that clip printed, with its token")
+        raise Refusal(*NO_TOKEN, "open the whole address that clip printed, with its token")
 
 
 def _check_origin(scope: Scope, headers: Mapping[str, str], host: str) -> None:

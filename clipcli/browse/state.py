@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import threading
 import time
@@ -50,7 +51,9 @@ class State:
         self._access = access
         self._vectors = vectors
         self._lock = threading.Lock()
+        self._server = secrets.token_urlsafe(6)  # which run of the program this is: the page notices another one
         self._counted: tuple[int, dict[str, Any]] | None = None
+        self._sizes: tuple[tuple[int, bool], int, int] | None = None
         self._folders: tuple[int, float, list[bytes], dict[bytes, _Folder]] | None = None
 
     def state(self) -> dict[str, Any]:
@@ -81,16 +84,10 @@ class State:
     def run(self) -> dict[str, Any]:
         """Whether the library is being indexed at this moment, and how far that is."""
         change = self._vectors.look()
-        with self._access.reading() as library, library.read() as connection:
-            (pictures,) = connection.execute("SELECT count(*) FROM images").fetchone()
-            using = self._vectors.model
-            (vectors,) = connection.execute(
-                "SELECT count(*) FROM embeddings JOIN models ON models.id = embeddings.model_id "
-                "WHERE models.identity = ? AND models.precision = ?",
-                ("", "") if using is None else (using.model.identity, using.stored_precision),
-            ).fetchone()
+        pictures, vectors = self._pictures_and_vectors()
         live = running(self._access.path)
         return {
+            "server": self._server,
             "live": live is not None,
             "since": None if live is None else live.since,
             "done": None if live is None else live.done,
@@ -99,6 +96,22 @@ class State:
             "vectors": vectors,
             "change": change,
         }
+
+    def _pictures_and_vectors(self) -> tuple[int, int]:
+        """How many there are; counted once for each state of the library, as the page asks every second."""
+        using = self._vectors.model
+        which = (self._access.version(), using is None)
+        known = self._sizes
+        if known is None or known[0] != which:
+            with self._access.reading() as library, library.read() as connection:
+                (pictures,) = connection.execute("SELECT count(*) FROM images").fetchone()
+                (vectors,) = connection.execute(
+                    "SELECT count(*) FROM embeddings JOIN models ON models.id = embeddings.model_id "
+                    "WHERE models.identity = ? AND models.precision = ?",
+                    ("", "") if using is None else (using.model.identity, using.stored_precision),
+                ).fetchone()
+            known = self._sizes = (which, pictures, vectors)
+        return known[1], known[2]
 
     def folders(self, key: str | None) -> list[dict[str, Any]]:
         """The folders right below one, or the roots; `key` is a path as given out here. Raises NotFoundError."""

@@ -148,11 +148,14 @@ def from_others(stage: Stage, page: PageFiles) -> Iterator[TestClient]:
 def test_with_a_token_nobody_is_let_in_without(from_others: TestClient) -> None:
     client = from_others
     for path in ("/", "/page/app.js", "/api/state", "/api/thumb/1", "/?token=", f"/?token={TOKEN[:-1]}", "/?token=é"):
-        assert code_of(client.get(path)) == (403, "refused")
-    assert code_of(client.get(f"/api/state?token={TOKEN}")) == (403, "refused")  # it would stand in logs and histories
-    assert code_of(client.get(f"/?token={TOKEN}&token=x")) == (403, "refused")
-    assert code_of(client.get("/api/state", headers={"cookie": "clip-8732=wrong"})) == (403, "refused")
-    assert code_of(client.get("/api/state", headers={"cookie": "\x7f;;=,"})) == (403, "refused")
+        assert code_of(client.get(path)) == (403, "no-token")
+    assert code_of(client.get(f"/api/state?token={TOKEN}")) == (403, "no-token")  # it would stand in logs and histories
+    assert code_of(client.get(f"/?token={TOKEN}&token=x")) == (403, "no-token")
+    assert code_of(client.get("/api/state", headers={"cookie": "clip-8732=wrong"})) == (403, "no-token")
+    assert code_of(client.get("/api/state", headers={"cookie": "\x7f;;=,"})) == (403, "no-token")
+    told = client.get("/", headers={"accept": "text/html,*/*"})  # a person, who gets words and no JSON
+    assert (told.status_code, told.headers["content-type"]) == (403, "text/plain; charset=utf-8")
+    assert told.text == "clip browse: open the whole address that clip printed, with its token\n"
     entered = client.get(f"/?token={TOKEN}")
     assert entered.status_code == 303
     assert entered.headers["location"] == "/"

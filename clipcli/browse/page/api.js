@@ -1,5 +1,7 @@
 // The server's answers, one function per question. Every failure becomes a Problem that has words for a person.
 
+import { contradiction } from "./filtercheck.js";
+
 export class Problem extends Error {
   constructor(code, message) {
     super(message);
@@ -7,39 +9,85 @@ export class Problem extends Error {
   }
 }
 
-const WORDS = { unreachable: "The program behind this page does not answer. Is clip browse still running?" };
+/** Reasons why the program itself did not answer; all other problems come from it. */
+export const LOST = {
+  unreachable:
+    "clip browse does not answer. Has it ended? Start it again in the terminal, and this page goes on by itself.",
+  "no-token":
+    "clip browse was started anew, with another token. Open the address it printed; this page then goes on by itself.",
+  stranger: "Another program answers at this address. Where clip browse is running now stands in its terminal.",
+};
+const lost = (code) => new Problem(code, LOST[code]);
+
+let heard = () => {};
+
+/** `listener(problem)` hears of every contact with the program: null, or the Problem why there was none. */
+export const onContact = (listener) => {
+  heard = listener;
+};
 
 async function ask(path, options = {}) {
+  try {
+    const answer = await asked(path, options);
+    heard(null);
+    return answer;
+  } catch (problem) {
+    if (problem instanceof Problem) heard(problem.code in LOST ? problem : null);
+    throw problem;
+  }
+}
+
+async function asked(path, options) {
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", redirect: "error", ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("unreachable", WORDS.unreachable);
+    throw lost("unreachable");
   }
   if (answer.ok) return answer;
-  let told = null;
+  let told;
   try {
     told = (await answer.json()).error;
-  } catch {
-    // no words came with it
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
   }
-  throw new Problem(told?.code ?? "failed", told?.message ?? `The answer was ${answer.status}.`);
+  if (!told?.code || !told.message || told.code === "no-token")
+    throw lost(told?.code === "no-token" ? told.code : "stranger");
+  throw new Problem(told.code, told.message);
 }
 
-const get = async (path, signal) => (await ask(path, { signal })).json();
+async function json(answer) {
+  try {
+    return await answer.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw lost(error instanceof SyntaxError ? "stranger" : "unreachable"); // it broke off on the way
+  }
+}
+
+const get = async (path, signal) => json(await ask(path, { signal }));
 
 const post = (path, body, signal) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 
-const posted = async (path, body, signal) => (await post(path, body, signal)).json();
+const posted = async (path, body, signal) => json(await post(path, body, signal));
+
+/** Raises a Problem in the words of the page, before the server says it in those of the command line. */
+function sensible(filters) {
+  const wrong = contradiction(filters);
+  if (wrong) throw new Problem("bad-request", wrong);
+}
 
 export const state = () => get("/api/state");
 export const run = () => get("/api/run");
 export const folders = (inside) => get(`/api/folders${inside === null ? "" : `?in=${encodeURIComponent(inside)}`}`);
 
 /** The first page of an answer; `search` in it names the whole. */
-export const search = (question, signal) => posted("/api/search", question, signal);
+export async function search(question, signal) {
+  sensible(question.filters);
+  return posted("/api/search", question, signal);
+}
 
 /** Everything from `from` on: ids (N,), ratios in thousandths (N,), scores in ten-thousandths (N,), -32768 where none. */
 export async function columns(token, from, signal) {
@@ -57,6 +105,19 @@ export const picture = (id, signal) => get(`/api/picture/${id}`, signal);
 export const similar = (id, number, signal) => get(`/api/picture/${id}/similar?count=${number}`, signal);
 
 export const full = (id) => `/api/picture/${id}/full`;
+/** Why a picture large cannot be shown, as a Problem; null where it can. */
+export async function whyNot(id) {
+  const stop = new AbortController();
+  try {
+    await ask(full(id), { signal: stop.signal });
+    return null;
+  } catch (problem) {
+    return problem;
+  } finally {
+    stop.abort(); // the words are wanted, not the picture
+  }
+}
+
 export const original = (id) => `/api/picture/${id}/full?original=1`;
 
 const SIZES = [160, 320, 640, 1280];
@@ -69,9 +130,8 @@ export function thumb(id, pixels) {
 export const uploadThumb = (token) => `/api/upload/${token}/thumb`;
 
 export async function upload(file) {
-  return (
-    await ask("/api/upload", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: file })
-  ).json();
+  const headers = { "Content-Type": "application/octet-stream" };
+  return json(await ask("/api/upload", { method: "POST", headers, body: file }));
 }
 
 export const tags = () => get("/api/tags");
@@ -100,12 +160,14 @@ async function finished(job, told, signal) {
 }
 
 export async function duplicates(threshold, filters, told, signal) {
+  sensible(filters);
   return (await finished(await posted("/api/duplicates", { threshold, filters }, signal), told, signal)).result;
 }
 
 export const decide = (ids, distinct) => posted("/api/duplicates/decide", { ids, distinct });
 
 export async function map(method, filters, told, signal) {
+  sensible(filters);
   const job = await finished(await posted("/api/map", { method, filters }, signal), told, signal);
   return { ...job.result, job: job.job };
 }

@@ -2,8 +2,9 @@
 
 import * as api from "./api.js";
 import { copyPaths, exportChosen, startActions, tagChosen } from "./actions.js";
+import { startConnection } from "./connection.js";
 import { byId } from "./dom.js";
-import { drawDuplicates, nameLibrary, startDuplicates } from "./duplicates.js";
+import { drawDuplicates, forgetDuplicates, nameLibrary, startDuplicates } from "./duplicates.js";
 import { drawFilters, offerFilters, startFilters, toggleFilters } from "./filters.js";
 import {
   backToGrid,
@@ -13,29 +14,30 @@ import {
   offerNews,
   restoreScroll,
   results,
+  resume,
   selection,
   startFound,
 } from "./found.js";
 import { openHelp, single, startKeys } from "./keys.js";
 import { drawLibrary, startLibrary, tellRun } from "./library.js";
-import { drawMap, startMap } from "./map.js";
-import { announce, complain } from "./notices.js";
+import { drawMap, forgetMap, startMap } from "./map.js";
+import { announce, complain, say } from "./notices.js";
 import { empty, toRequest } from "./question.js";
-import { go, onRoute, place } from "./route.js";
+import { go, onIgnored, onRoute, place } from "./route.js";
 import { drawSearchBar, startSearchBar } from "./searchbar.js";
 import { startSheet } from "./sheet.js";
-import { drawViewer, refreshFacts, startViewer } from "./viewer.js";
+import { drawViewer, refreshFacts, retryViewer, startViewer } from "./viewer.js";
 
 const TITLES = { search: "", map: "Map", duplicates: "Duplicates", library: "Library" };
-const IDLE = 4000; // milliseconds between looks whether a run is under way
-const LIVE = 1000; // and while one is
-const CALM = 10000; // a run changes the library every moment; the page follows at this pace
+const CALM = 2500; // milliseconds; a run changes the library every moment, and the page follows at this pace at most
 
 const view = (name) => document.querySelector(`section.view[data-view="${name}"]`);
 let state = null;
 let seen = 0; // the library's count of changes that the page shows
 let own = false; // a change of this page's own is under way
 let learned = 0; // when the state of the library was last asked for
+let pace = CALM; // longer where the library takes a while to be counted
+let server = null; // which program has answered last
 let asked = null; // the question whose answer is in the grid
 
 // where one is
@@ -61,9 +63,8 @@ function routed(now, before, way) {
     else if (way === "back" && !closing) restoreScroll();
     asked = request;
   } else {
-    if (now.view === "map") drawMap(state);
-    else if (now.view === "duplicates") drawDuplicates();
-    else drawLibrary();
+    if (now.view === "library") drawLibrary();
+    else drawView();
     if (way === "back" && !closing) restoreScroll();
   }
   drawViewer(before);
@@ -88,40 +89,32 @@ function startViews() {
 
 // the state of the library
 
+/** Ask what the library holds; gives whether that was answered. */
 async function learn() {
   learned = performance.now();
   try {
     state = await api.state();
+    pace = Math.max(CALM, 10 * (performance.now() - learned));
     seen = state.change;
     offerFilters(state);
     drawLibrary(state);
     learnLibrary(state.library);
     nameLibrary(state.library);
     if (place.view === "map") drawMap(state);
+    return true;
   } catch (error) {
-    complain(error);
+    if (!(error.code in api.LOST)) complain(error); // that is said at the head of the page
+    return false;
   }
 }
 
-let silent = 0; // how often in a row there was no answer
-let lost = () => {};
-
-async function watch() {
-  let wait = IDLE;
-  try {
-    if (!document.hidden) {
-      const now = await api.run();
-      lost();
-      silent = 0;
-      tellRun(now);
-      if (now.live) wait = LIVE;
-      if (!own && now.change !== seen && (!now.live || performance.now() - learned > CALM)) await changed(now.change);
-    }
-  } catch (error) {
-    silent += 1;
-    if (silent === 2) lost = complain(error);
-  }
-  setTimeout(watch, wait);
+/** What the program behind the page says of itself, every second. */
+async function told(now) {
+  if (server !== null && now.server !== server && !(await restarted())) return;
+  server = now.server;
+  tellRun(now);
+  if (!state) await learn();
+  else if (!own && now.change !== seen && (!now.live || performance.now() - learned > pace)) await changed(now.change);
 }
 
 async function changed(number) {
@@ -129,7 +122,41 @@ async function changed(number) {
   await learn();
   seen = number;
   results.change = number; // answers of before are not shown again
+  forgetDuplicates();
+  forgetMap();
   if (results.items && !offerNews((state?.library.pictures ?? 0) - before)) asked = null;
+}
+
+/** Another program answers than before: all that the last one was asked has to be asked anew. */
+async function restarted() {
+  const before = state;
+  if (!(await learn())) return false;
+  if (before && before.version !== state.version) location.reload(); // its page may be another one as well
+  forgetDuplicates();
+  forgetMap();
+  if (before && before.library.path !== state.library.path) {
+    selection.clear(); // the numbers of its pictures mean others here
+    results.forget();
+    go({ view: "search", question: empty(), picture: null }, { replace: true });
+    say(`Another library is open here now: ${state.library.name}.`);
+  } else {
+    resume({ anew: true });
+    drawView();
+  }
+  return true;
+}
+
+/** There is contact again. */
+function back() {
+  resume();
+  drawView();
+  retryViewer();
+}
+
+/** Have a view ask for what it does not have. */
+function drawView() {
+  if (place.view === "map") drawMap(state);
+  else if (place.view === "duplicates") drawDuplicates();
 }
 
 document.addEventListener("clip-tags", () => {
@@ -139,6 +166,12 @@ document.addEventListener("clip-tags", () => {
 });
 
 // beginning
+
+function tellIgnored(parts) {
+  const short = (part) => (part.length > 60 ? `${[...part].slice(0, 59).join("")}…` : part);
+  const some = parts.slice(0, 5).map(short).join("; ") + (parts.length > 5 ? "; …" : "");
+  say(`Not understood in this page's address, and left out: ${some.toWellFormed?.() ?? some}`, { error: true });
+}
 
 function toggleTheme() {
   globalThis.clipTheme.toggle();
@@ -174,5 +207,6 @@ startKeys(
   () => (selection.size ? selection.clear() : toggleFilters(false)),
 );
 onRoute(routed);
+onIgnored(tellIgnored);
 routed(place, place, "start");
-learn().then(watch);
+learn().then(() => startConnection({ told, back }));

@@ -2,9 +2,9 @@
 
 import * as api from "./api.js";
 import { byId, el, icon, iconButton, name } from "./dom.js";
-import { asTerm, empty } from "./question.js";
+import { empty, splitTyped } from "./question.js";
 import { go, place } from "./route.js";
-import { addTerm, change } from "./searchbar.js";
+import { addTerms, change, pendingTerms } from "./searchbar.js";
 
 let adding = 0; // 1 or -1 while a further term is being typed
 
@@ -15,7 +15,7 @@ export function drawChips() {
   if (view === "library") return box.replaceChildren();
   const chips = question.terms.map(termChip);
   const filters = filterChips(question);
-  box.replaceChildren(...chips, ...filters);
+  box.replaceChildren(...chips, ...pendingTerms().map(pendingChip), ...filters);
   if (view === "search") box.append(...(adding ? [addField()] : [addButton(1), addButton(-1)]));
   if (chips.length + filters.length > 1 || (filters.length + chips.length && question.text))
     box.append(
@@ -80,6 +80,16 @@ function termChip(term, index) {
     iconButton("close", `Remove ${words}`, () => replaceTerm(index, null), { class: "" }),
   );
 }
+
+/** A term that stands in the field and waits for Enter. */
+const pendingChip = ({ weight, text }) =>
+  el(
+    "span",
+    { class: "chip pending" },
+    icon(weight < 0 ? "minus" : "plus"),
+    name(text, { class: "what", title: text }),
+    el("kbd", {}, "Enter"),
+  );
 
 const ICONS = {
   in: "folder",
@@ -166,10 +176,10 @@ function addField() {
     placeholder: sign > 0 ? "more like …" : "less like …",
     onkeydown: (event) => {
       if (event.key === "Escape") stop(true);
-      else if (event.key === "Enter" && field.value.trim()) {
+      else if (event.key === "Enter" && splitTyped(`+ ${field.value}`).terms.length) {
         adding = 0;
-        const term = asTerm(field.value) ?? { weight: 1, text: field.value.trim() };
-        addTerm({ ...term, weight: sign * Math.abs(term.weight) });
+        const { terms } = splitTyped(`+ ${field.value}`);
+        addTerms(terms.map((term) => ({ ...term, weight: sign * Math.abs(term.weight) })));
         byId("chips").querySelector(`[data-keep="add${sign}"]`)?.focus();
       } else return;
       event.preventDefault();

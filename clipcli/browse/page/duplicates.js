@@ -110,6 +110,11 @@ export function drawDuplicates() {
   if (wanted !== key) ask();
 }
 
+/** The answer may not hold any longer: the next time the view is on show it is asked for again. */
+export const forgetDuplicates = () => {
+  key = null;
+};
+
 async function ask() {
   stopper?.abort();
   stopper = new AbortController();

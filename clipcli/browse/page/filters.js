@@ -5,15 +5,18 @@ import { byId, count, el, icon, iconButton, name } from "./dom.js";
 import { complain } from "./notices.js";
 import { empty } from "./question.js";
 import { place } from "./route.js";
-import { EVERYWHERE } from "./chips.js";
+import { dateFields, placeFields } from "./filterfields.js";
 import { change } from "./searchbar.js";
 
 let library = null;
-let drawn = "";
+let offered = ""; // what the panel offers
+let drawn = false;
+let fields = {}; // those that one types into
 
 export function startFilters() {
   const button = byId("filter-button");
   button.addEventListener("click", () => toggleFilters());
+  byId("filters").addEventListener("focusout", () => drawn || setTimeout(drawFilters));
   byId("filters").addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     toggleFilters(false);
@@ -36,8 +39,12 @@ export function toggleFilters(shown = byId("filters").hidden, enter = false) {
 
 /** What the library has to offer has become known, or has changed. */
 export function offerFilters(state) {
+  const { roots, years, cameras, tags, places, formats } = state;
+  const now = JSON.stringify([roots, years, cameras, tags, places, formats]);
   library = state;
-  drawn = "";
+  if (now === offered) return;
+  offered = now;
+  drawn = false;
   drawFilters();
 }
 
@@ -56,7 +63,9 @@ function flip(key, value, on) {
 export function drawFilters() {
   const panel = byId("filters");
   if (panel.hidden || !library) return;
-  if (!drawn) {
+  // Nothing is taken away under the hands of who is choosing; `focusout` draws it then.
+  if (!drawn && !(panel.childElementCount && panel.contains(document.activeElement))) {
+    fields = {};
     const sections = [
       folders(),
       dates(),
@@ -67,12 +76,19 @@ export function drawFilters() {
     ];
     const off = el(
       "button",
-      { type: "button", class: "quiet", onclick: () => change({ filters: empty().filters }, { view: place.view }) },
+      {
+        type: "button",
+        class: "quiet",
+        onclick: () => {
+          for (const field of Object.values(fields)) field.reset(); // also what was typed and is not in use
+          change({ filters: empty().filters }, { view: place.view });
+        },
+      },
       "Clear filters",
     );
     const close = el("button", { type: "button", class: "button", onclick: () => toggleFilters(false) }, "Done");
     panel.replaceChildren(...sections.filter(Boolean), el("div", { class: "foot" }, off, close));
-    drawn = "yes";
+    drawn = true;
   }
   const { filters } = place.question;
   for (const box of panel.querySelectorAll("input[type=checkbox][data-key]")) {
@@ -86,9 +102,7 @@ export function drawFilters() {
       "aria-pressed",
       String(filters.since === year.dataset.year && filters.until === year.dataset.year),
     );
-  const near = filters.near === EVERYWHERE ? ["", "", ""] : filters.near.split(",");
-  for (const [index, field] of panel.querySelectorAll("[data-near]").entries())
-    if (document.activeElement?.dataset.near === undefined) field.value = near[index] ?? "";
+  for (const field of Object.values(fields)) field.refresh();
 }
 
 const section = (title, drawing, ...children) =>
@@ -168,30 +182,8 @@ function folders() {
   return section("Folder", "folder", tree);
 }
 
-function textField(key, label, placeholder) {
-  return el(
-    "label",
-    { class: "field" },
-    el("span", {}, label),
-    el("input", {
-      type: "text",
-      placeholder,
-      autocomplete: "off",
-      maxlength: "40",
-      dataset: { text: key },
-      value: place.question.filters[key],
-      onchange: (event) => {
-        const text = event.target.value.trim();
-        const right = !text || /^\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d)?)?)?)?$/.test(text);
-        event.target.setAttribute("aria-invalid", String(!right));
-        event.target.title = right ? "" : "A year, a month or a day: 2019, 2019-07 or 2019-07-14";
-        if (right) set(key, text);
-      },
-    }),
-  );
-}
-
 function dates() {
+  fields.dates = dateFields(set);
   const years = library.years.filter(({ name: year }) => /^\d{4}$/.test(year)).sort((a, b) => b.name - a.name);
   const buttons = years.map(({ name: year, count: number }) =>
     el(
@@ -211,51 +203,13 @@ function dates() {
       year,
     ),
   );
-  return section(
-    "Date",
-    "calendar",
-    el("div", { class: "pair" }, textField("since", "From", "2019-07"), textField("until", "To", "2021")),
-    el("div", { class: "years" }, buttons),
-  );
+  return section("Date", "calendar", fields.dates, el("div", { class: "years" }, buttons));
 }
 
 function places() {
   if (!library.places && !place.question.filters.near) return null;
-  const read = () => {
-    const values = [...byId("filters").querySelectorAll("[data-near]")].map((field) => field.value.trim());
-    const [latitude, longitude, km] = values.map(Number);
-    const whole = values[0] && values[1];
-    if (!values.some(Boolean)) set("near", "");
-    else if (whole && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180)
-      set("near", `${latitude},${longitude},${km > 0 ? km : 10}`);
-  };
-  const field = (label, placeholder) =>
-    el(
-      "label",
-      { class: "field" },
-      el("span", {}, label),
-      el("input", { type: "text", inputmode: "decimal", placeholder, dataset: { near: "" }, onchange: read }),
-    );
-  const known = el(
-    "label",
-    { class: "option" },
-    el("input", {
-      type: "checkbox",
-      value: EVERYWHERE,
-      dataset: { key: "near" },
-      checked: place.question.filters.near === EVERYWHERE,
-      onchange: (event) => set("near", event.target.checked ? EVERYWHERE : ""),
-    }),
-    el("span", { class: "what" }, "Place is known"),
-    el("span", { class: "number" }, count(library.places)),
-  );
-  return section(
-    "Place",
-    "place",
-    known,
-    el("div", { class: "pair" }, field("Latitude", "48.86"), field("Longitude", "2.35")),
-    el("div", { class: "pair" }, field("Within km", "10")),
-  );
+  fields.places = placeFields(set, library.places);
+  return section("Place", "place", fields.places);
 }
 
 function files() {

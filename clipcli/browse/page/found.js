@@ -3,9 +3,8 @@
 import * as api from "./api.js";
 import { byId, count, el, icon, moment, plural } from "./dom.js";
 import { Grid } from "./grid.js";
-import { command } from "./library.js";
+import { nothingFound, notAnswered } from "./nothing.js";
 import { announce, complain } from "./notices.js";
-import { empty, filterCount } from "./question.js";
 import { Results, bestOfChance } from "./results.js";
 import { place, rememberedY, restored } from "./route.js";
 import { change } from "./searchbar.js";
@@ -20,7 +19,6 @@ export const selection = new Selection();
 export const results = new Results(shown, failed);
 let library = null; // what is known of it
 let back = null; // how far to scroll when the pictures are there
-let trouble = () => {}; // takes away what was said of a search that failed
 let sizeStep = 2;
 
 const words = (id) => results.words.get(id);
@@ -70,7 +68,7 @@ export const grid = new Grid(byId("grid"), {
 
 /** An answer has come. */
 function shown(items, what) {
-  trouble();
+  unanswered = false;
   if (what === "gone") return results.ask(place.question, { fresh: true });
   grid.show(items, { grow: what === "rest" });
   through(items.ids, items.all);
@@ -100,7 +98,7 @@ function summarise({ answer, all, scores }) {
       "Nothing here stands out for this question: the best of these is no better than chance would give.";
   const blank = byId("search-blank");
   blank.hidden = Boolean(all);
-  if (!all) blank.replaceChildren(...nothing());
+  if (!all) blank.replaceChildren(...nothingFound(library));
   announceLater(all ? `${plural(all, "picture")}${asked ? ", best first" : ""}` : "No pictures");
 }
 
@@ -110,57 +108,43 @@ function announceLater(text) {
   announcing = setTimeout(() => announce(text), 700);
 }
 
-function nothing() {
-  if (library?.pictures === 0)
-    return [
-      icon("image"),
-      el("h2", {}, "This library is empty"),
-      el(
-        "p",
-        {},
-        "Tell clip where your pictures are. They stay where they are; only what is seen in them is written down.",
-      ),
-      command(library?.update ?? "clip embed ~/Pictures"),
-    ];
-  if (filterCount(place.question))
-    return [
-      icon("filter"),
-      el("h2", {}, "No picture passes these filters"),
-      el("p", {}, "Fewer of them let more through."),
-      el(
-        "button",
-        { type: "button", class: "button", onclick: () => change({ filters: empty().filters }) },
-        "Clear filters",
-      ),
-    ];
-  return [
-    icon("search"),
-    el("h2", {}, "Nothing found"),
-    el("p", {}, "Try other words, or a picture: drop one on this page."),
-  ];
-}
+let unanswered = false;
 
-function failed(error) {
+function failed(problem) {
   grid.load();
-  if (error.code === "no-model") {
-    byId("grid").hidden = true;
-    byId("search-blank").hidden = false;
-    byId("search-blank").replaceChildren(
-      icon("info"),
-      el("h2", {}, "These pictures cannot be searched by words yet"),
-      el("p", {}, error.message),
-      command(library?.update ?? "clip embed ~/Pictures"),
-    );
-    return;
-  }
-  if (error.code === "gone" && place.question.terms.some(({ upload }) => upload !== undefined)) {
+  if (problem.code === "gone" && place.question.terms.some(({ upload }) => upload !== undefined)) {
     complain(
       new api.Problem("gone", "The dropped picture is no longer kept. Drop it again to go on searching with it."),
     );
     change({ terms: place.question.terms.filter(({ upload }) => upload === undefined) }, { replace: true });
     return;
   }
-  trouble = complain(error, "The search failed");
+  if (!(problem instanceof api.Problem)) {
+    complain(problem);
+    return;
+  }
+  unanswered = true;
+  if (results.answers(place.question)) {
+    // What is shown is what was asked for, if from a moment ago.
+    if (!(problem.code in api.LOST)) complain(problem, "Not all of it has come");
+    return;
+  }
+  // Pictures of an earlier question under the words of this one would be taken for its answer.
+  byId("search-title").replaceChildren("Pictures");
+  byId("grid").hidden = true;
+  byId("search-hint").hidden = true;
+  document.querySelector(".arrange").hidden = true;
+  byId("search-blank").hidden = false;
+  byId("search-blank").replaceChildren(...notAnswered(problem, library, again));
+}
+
+const again = () => results.ask(place.question, { fresh: true });
+
+/** The program answers again; `anew`: it is another one, which knows nothing of what this one was asked. */
+export function resume({ anew = false } = {}) {
+  if (anew) results.forget();
+  grid.retry();
+  if (place.view === "search" && (unanswered || anew)) again();
 }
 
 /** Ask what the address says. `way` is how one came there: "go", "back", or "start" of the page. */
@@ -187,7 +171,6 @@ export function learnLibrary(known) {
 /** The library has changed, `more` pictures have come. False where the page should ask anew when it gets there. */
 export function offerNews(more) {
   if (place.view !== "search" || place.picture !== null) return false;
-  const again = () => results.ask(place.question, { fresh: true });
   // Pictures that jump about while one looks at them are a nuisance: only from the top, else on request.
   if (scrollY < 40 && !selection.size && !byId("grid").contains(document.activeElement)) again();
   else {

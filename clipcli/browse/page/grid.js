@@ -1,25 +1,14 @@
 // The justified grid. Only the rows in sight (and a few around them) are in the document, so 100,000 pictures scroll as
 // well as a hundred; the row that holds the focus stays, wherever one scrolls to.
 
-import { el, icon } from "./dom.js";
 import { pressed } from "./gridkeys.js";
-import { justify, rowAt, shape } from "./justify.js";
+import { followPointer } from "./gridpointer.js";
+import { GAP, dropRow, fetchThumb, giveUp, giveUpThumb, makeCell, makeRow } from "./gridrows.js";
+import { justify, rowAt } from "./justify.js";
 
-export const GAP = 6;
 const AROUND = 700; // pixels above and below the window that are drawn already
 const QUICK = 4; // pixels per millisecond: faster, and thumbnails wait until the eye can follow
 const SETTLED = 90; // milliseconds
-const LONG_PRESS = 450; // milliseconds
-
-/** An image goes on loading after it has left the document, and keeps others waiting. */
-function giveUp(row) {
-  for (const { firstChild: picture } of row.children) if (!picture.complete) picture.removeAttribute("src");
-}
-
-function drop(row) {
-  giveUp(row);
-  row.remove();
-}
 
 export class Grid {
   /**
@@ -41,10 +30,9 @@ export class Grid {
     root.classList.add("grid");
     addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.resized()).observe(root);
-    root.addEventListener("click", (event) => this.clicked(event));
     root.addEventListener("keydown", (event) => pressed(this, event));
     root.addEventListener("focusin", (event) => this.focused(event));
-    this.longPress();
+    followPointer(this);
     options.selection.listen(() => this.mark());
   }
 
@@ -85,7 +73,7 @@ export class Grid {
         (key) => before[key][row] === this.layout[key][row] && before[key][row + 1] === this.layout[key][row + 1],
       );
       if (!same || node.dataset.width !== String(width)) {
-        drop(node);
+        dropRow(node);
         this.rows.delete(row);
       }
     }
@@ -137,7 +125,7 @@ export class Grid {
     }
     for (const [row, node] of this.rows) {
       if (wanted.has(row)) continue;
-      drop(node);
+      dropRow(node);
       this.rows.delete(row);
     }
     const fresh = [];
@@ -164,61 +152,51 @@ export class Grid {
 
   row(row) {
     const { starts, tops, heights } = this.layout;
-    const [first, end] = [starts[row], starts[row + 1]];
-    const height = heights[row];
-    const node = el("div", {
-      role: "row",
-      class: "row",
-      "aria-rowindex": String(row + 1),
-      dataset: { width: String(this.width) },
-      style: { transform: `translateY(${tops[row]}px)`, height: `${height}px` },
+    return makeRow({
+      row,
+      first: starts[row],
+      end: starts[row + 1],
+      top: tops[row],
+      height: heights[row],
+      width: this.width,
+      stretched: row < heights.length - 1,
+      aspects: this.items.aspects,
+      cell: (index, left, width) => this.cell(index, left, width),
     });
-    let x = 0;
-    // The last row is not stretched; elsewhere the last picture takes what rounding has left over.
-    const stretched = row < heights.length - 1;
-    for (let index = first; index < end; index += 1) {
-      const left = Math.round(x);
-      x += shape(this.items.aspects[index]) * height + GAP;
-      const right = stretched && index === end - 1 ? this.width : Math.min(this.width, Math.round(x) - GAP);
-      node.append(this.cell(index, left, right - left));
-    }
-    return node;
   }
 
   cell(index, left, width) {
+    const { selection, label, caption } = this.options;
     const id = this.items.ids[index];
-    const chosen = this.options.selection.has(id);
-    return el(
-      "div",
-      {
-        role: "gridcell",
-        class: "cell",
-        tabindex: index === this.current ? "0" : "-1",
-        "aria-selected": String(chosen),
-        "aria-label": this.options.label(index),
-        dataset: { index: String(index), id: String(id) },
-        style: { left: `${left}px`, width: `${Math.max(1, width)}px` },
-      },
-      el("img", { alt: "", draggable: "false" }),
-      el("span", { class: "caption", dir: "auto" }, this.options.caption?.(index) ?? ""),
-      el("span", { class: "tick" }, icon("check")),
-    );
+    return makeCell({
+      index,
+      id,
+      left,
+      width,
+      words: label(index),
+      caption: caption?.(index) ?? "",
+      chosen: selection.has(id),
+      current: index === this.current,
+    });
   }
 
   /** Fetch the thumbnails of what is drawn, and tell who wants to know what that is. */
   load() {
     const ids = [];
     for (const node of this.rows.values()) {
+      const pixels = node.clientHeight * devicePixelRatio;
       for (const cell of node.children) {
-        const picture = cell.firstChild;
         ids.push(Number(cell.dataset.id));
-        if (picture.hasAttribute("src")) continue;
-        picture.addEventListener("load", () => cell.classList.add("loaded"), { once: true });
-        picture.addEventListener("error", () => cell.classList.add("broken"), { once: true });
-        picture.src = this.options.thumb(ids.at(-1), node.clientHeight * devicePixelRatio);
+        fetchThumb(cell, this.options.thumb(ids.at(-1), pixels));
       }
     }
     this.options.onSight?.(ids);
+  }
+
+  /** Ask again for the thumbnails that did not come. */
+  retry() {
+    for (const cell of this.cells()) if (cell.classList.contains("broken")) giveUpThumb(cell);
+    this.load();
   }
 
   /** Words of cells in sight have become known. */
@@ -272,43 +250,5 @@ export class Grid {
     if (!cell) return;
     this.current = Number(cell.dataset.index);
     for (const other of this.cells()) other.tabIndex = other === cell ? 0 : -1;
-  }
-
-  clicked(event) {
-    const cell = event.target.closest(".cell");
-    if (!cell) return;
-    if (this.pressedLong) {
-      this.pressedLong = false;
-      return;
-    }
-    const index = Number(cell.dataset.index);
-    const { selection } = this.options;
-    this.current = index;
-    cell.focus({ preventScroll: true });
-    if (event.shiftKey) selection.range(this.items.ids, index);
-    else if (event.ctrlKey || event.metaKey || selection.size || event.target.closest(".tick"))
-      selection.toggle(this.items.ids, index);
-    else this.options.onOpen(index);
-  }
-
-  /** A finger that stays selects, as on a telephone. */
-  longPress() {
-    let timer = 0;
-    const stop = () => clearTimeout(timer);
-    this.root.addEventListener("pointerdown", (event) => {
-      const cell = event.target.closest(".cell");
-      this.pressedLong = false;
-      if (event.pointerType !== "touch" || !cell) return;
-      timer = setTimeout(() => {
-        this.pressedLong = true;
-        this.options.selection.toggle(this.items.ids, Number(cell.dataset.index));
-        navigator.vibrate?.(10);
-      }, LONG_PRESS);
-    });
-    for (const kind of ["pointerup", "pointercancel", "pointerleave"]) this.root.addEventListener(kind, stop);
-    addEventListener("scroll", stop, { passive: true });
-    this.root.addEventListener("contextmenu", (event) => {
-      if (this.pressedLong) event.preventDefault();
-    });
   }
 }

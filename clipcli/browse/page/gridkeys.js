@@ -1,6 +1,6 @@
 // Going through the grid with keys, and choosing on the way.
 
-import { GAP } from "./grid.js";
+import { GAP } from "./gridrows.js";
 import { shape } from "./justify.js";
 
 /** A key has been pressed on a cell. */

@@ -109,6 +109,11 @@ export function drawMap(known) {
   }
 }
 
+/** The map may not hold any longer: the next time the view is on show it is asked for again. */
+export const forgetMap = () => {
+  key = null;
+};
+
 function drawMethods() {
   const { segments } = parts;
   segments.hidden = !state?.umap;

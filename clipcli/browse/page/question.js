@@ -1,5 +1,7 @@
 // What is asked for, and its form in the address: every view can be bookmarked, and "back" leads back.
 
+import { WRONG } from "./filtercheck.js";
+
 /**
  * The question: `text` as typed; `terms`, each { weight, text } or { weight, id } or { weight, upload, same }; `filters`
  * with lists under in, camera, tag, format_is, and texts under since, until, near, min_size; `order` or null.
@@ -14,6 +16,8 @@ export const empty = () => ({
 const LISTS = { in: "in", camera: "camera", tag: "tag", format_is: "format" };
 const TEXTS = { since: "since", until: "until", near: "near", min_size: "min-size" };
 export const VIEWS = ["search", "duplicates", "map", "library"];
+export const MOST_TERMS = 15;
+const HEAVIEST = 100;
 const ORDERS = ["score", "newest", "oldest", "name"];
 
 // A folder's key may hold what no address can carry (names that are not UTF-8): such a text travels as escapes.
@@ -34,9 +38,9 @@ function packTerm({ weight, text, id, upload }) {
 
 function unpackTerm(packed) {
   const found = /^(-?\d+(?:\.\d+)?):(text|id|upload):([^]*)$/.exec(packed);
-  if (!found || Number(found[1]) === 0) return null;
-  const weight = Math.max(-100, Math.min(100, Number(found[1])));
-  if (found[2] === "text") return { weight, text: found[3] };
+  const weight = Number(found?.[1]);
+  if (!found || weight === 0 || Math.abs(weight) > HEAVIEST) return null;
+  if (found[2] === "text") return found[3].trim() ? { weight, text: found[3] } : null;
   if (found[2] === "upload") return /^[\w-]+$/.test(found[3]) ? { weight, upload: found[3] } : null;
   return /^\d{1,15}$/.test(found[3]) ? { weight, id: Number(found[3]) } : null;
 }
@@ -56,27 +60,55 @@ export function toAddress({ view, picture, question }) {
   return text ? `?${text}` : location.pathname;
 }
 
-/** "?…" -> { view, picture, question }; what makes no sense is left out. */
-export function fromAddress(address) {
+/** "?…" -> { place, ignored }: what makes no sense is left out of the place, and told as "key=value". */
+export function readAddress(address) {
   const parts = new URLSearchParams(address);
+  const ignored = [];
+  const leave = (key, value) => ignored.push(`${key}=${value}`);
+  const one = (key, right, otherwise) => {
+    const [value, ...more] = parts.getAll(key);
+    for (const further of more) leave(key, further);
+    if (value === undefined || value === "") return otherwise;
+    if (right(value)) return value;
+    leave(key, value);
+    return otherwise;
+  };
+  const many = (key, read) =>
+    parts.getAll(key).flatMap((value) => {
+      const found = read(value);
+      if (!found && value) leave(key, value);
+      return found ? [found] : [];
+    });
   const question = empty();
-  question.text = parts.get("q") ?? "";
-  question.terms = parts.getAll("term").map(unpackTerm).filter(Boolean).slice(0, 15);
-  for (const [key, short] of Object.entries(LISTS))
-    question.filters[key] = parts.getAll(short).map(unpack).filter(Boolean);
-  for (const [key, short] of Object.entries(TEXTS)) question.filters[key] = parts.get(short) ?? "";
-  question.order = ORDERS.includes(parts.get("order")) ? parts.get("order") : null;
-  const view = VIEWS.includes(parts.get("view")) ? parts.get("view") : "search";
-  const picture = /^\d{1,15}$/.test(parts.get("picture") ?? "") ? Number(parts.get("picture")) : null;
-  return { view, picture, question };
+  question.text = one("q", () => true, "");
+  const terms = many("term", unpackTerm);
+  question.terms = terms.slice(0, MOST_TERMS);
+  for (const term of terms.slice(MOST_TERMS)) leave("term", packTerm(term));
+  for (const [key, short] of Object.entries(LISTS)) question.filters[key] = many(short, unpack);
+  for (const [key, short] of Object.entries(TEXTS))
+    question.filters[key] = one(short, (value) => !WRONG[key](value), "");
+  question.order = one("order", (value) => ORDERS.includes(value), null);
+  const view = one("view", (value) => VIEWS.includes(value), "search");
+  const picture = one("picture", (value) => /^\d{1,15}$/.test(value), null);
+  const known = new Set(["q", "term", "order", "view", "picture", "token", ...Object.values({ ...LISTS, ...TEXTS })]);
+  for (const [key, value] of parts) if (!known.has(key)) leave(key, value);
+  return { place: { view, picture: picture === null ? null : Number(picture), question }, ignored };
 }
 
-/** Does a text that is being typed want to become a term of its own ("+ night", "- car", "0.5: night")? */
-export function asTerm(text) {
-  const found = /^\s*([+\-−])\s*(?:(\d+(?:\.\d+)?):)?\s*([^]+)$/.exec(text);
-  if (!found || !found[3].trim()) return null;
-  const size = Number(found[2] ?? 1) || 1;
-  return { weight: found[1] === "+" ? size : -size, text: found[3].trim() };
+/**
+ * What is being typed: the words, and the further terms behind a sign that Enter makes of the rest, as in
+ * "beach + night - 0.5:car". A sign has a space, or nothing, before it: "black-and-white" is a word. `open`: a sign
+ * stands there, if perhaps nothing after it yet.
+ */
+export function splitTyped(typed) {
+  const [text, ...rest] = typed.split(/(?:^|\s+)([+\-−])(?=\s|[^\s+\-−]|$)/);
+  const terms = [];
+  for (let index = 0; index < rest.length; index += 2) {
+    const [, size, words] = /^\s*(?:(\d+(?:\.\d+)?):)?\s*([^]*)$/.exec(rest[index + 1]);
+    const weight = Math.min(HEAVIEST, Number(size ?? 1)) || 1;
+    if (words.trim()) terms.push({ weight: rest[index] === "+" ? weight : -weight, text: words.trim() });
+  }
+  return { text: text.trim(), terms, open: rest.length > 0 };
 }
 
 /** The filters without those that are empty. */
@@ -96,8 +128,7 @@ export function toRequest(question, count) {
   const terms = question.terms.map(({ weight, text: words, id, upload }) =>
     id !== undefined ? { weight, id } : upload !== undefined ? { weight, upload } : { weight, text: words },
   );
-  // A text that is on its way to becoming a term is none yet.
-  if (text && !/^[+\-−]/.test(text)) terms.unshift({ weight: 1, text });
+  if (text) terms.unshift({ weight: 1, text });
   const request = { terms, filters: filtersOf(question), count };
   if (question.order && (terms.length || question.order !== "score")) request.order = question.order;
   return request;

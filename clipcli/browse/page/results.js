@@ -37,6 +37,20 @@ export class Results {
     else this.begin({ request, key });
   }
 
+  /** Is what is shown the answer to this question? */
+  answers(question) {
+    return this.items?.key === JSON.stringify(toRequest(question, FIRST));
+  }
+
+  /** Nothing of what was answered holds any longer: another program answers now. */
+  forget() {
+    this.giveUp();
+    this.kept.clear();
+    this.words.clear();
+    if (this.items) this.items.key = null;
+    this.change = 0;
+  }
+
   giveUp() {
     this.next = null;
     this.asking?.stop.abort();

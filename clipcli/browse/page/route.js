@@ -1,13 +1,29 @@
 // Where one is: the view, the open picture and the question, held in the address and in the history.
 
-import { fromAddress, toAddress } from "./question.js";
+import { readAddress, toAddress } from "./question.js";
 
 history.scrollRestoration = "manual"; // the grid restores the place itself, when its rows are there
 
 const listeners = [];
-export let place = fromAddress(location.search);
+let tellIgnored = () => {};
+let ignored = [];
+export let place = arrived();
 
 export const onRoute = (listener) => listeners.push(listener);
+
+/** `listener(parts)` hears which parts of an address mean nothing; of the first address at once. */
+export function onIgnored(listener) {
+  tellIgnored = listener;
+  if (ignored.length) listener(ignored);
+}
+
+/** The place that the address says. What means nothing in it is taken out of it, so that it says what is shown. */
+function arrived() {
+  const read = readAddress(location.search);
+  ignored = read.ignored;
+  if (ignored.length) history.replaceState({ ...history.state }, "", toAddress(read.place));
+  return read.place;
+}
 
 function tell(before, way) {
   for (const listener of listeners) listener(place, before, way);
@@ -56,6 +72,7 @@ addEventListener("popstate", () => {
   clearTimeout(timer);
   restoring = true;
   const before = place;
-  place = fromAddress(location.search);
+  place = arrived();
   tell(before, "back");
+  if (ignored.length) tellIgnored(ignored);
 });

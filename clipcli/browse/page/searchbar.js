@@ -4,22 +4,31 @@ import * as api from "./api.js";
 import { drawChips } from "./chips.js";
 import { byId } from "./dom.js";
 import { complain, say } from "./notices.js";
-import { asTerm, empty, filterCount } from "./question.js";
+import { MOST_TERMS, empty, filterCount, splitTyped } from "./question.js";
 import { go, place } from "./route.js";
 
 const WAIT = 45; // milliseconds after a key before the question is asked
 
 let typing = false; // what is typed in one go is one step in the history
+let pending = []; // terms that stand in the field and wait for Enter
+let beside = null; // the words of the question that they were typed beside
 
 /** Change the question: `changes` to it. Asking leads to the grid, except from the map's and the duplicates' filters. */
 export function change(changes, { replace = false, view = "search" } = {}) {
   go({ question: { ...place.question, ...changes }, view, picture: null }, { replace });
 }
 
-export function addTerm(term) {
-  if (place.question.terms.length >= 15) return complain(new Error("a question has at most 15 terms"));
-  change({ terms: [...place.question.terms, term] });
+/** Further terms, and other words with them. */
+export function addTerms(further, text = place.question.text) {
+  const terms = [...place.question.terms, ...further];
+  if (terms.length > MOST_TERMS) return say(`A question has at most ${MOST_TERMS} terms.`, { error: true });
+  change({ text, terms });
 }
+
+export const addTerm = (term) => addTerms([term]);
+
+/** The terms that Enter would add. */
+export const pendingTerms = () => pending;
 
 /** Search with one picture of the library alone. */
 export const searchLike = (id) =>
@@ -28,10 +37,20 @@ export const searchLike = (id) =>
 export function startSearchBar() {
   const field = byId("q");
   let timer = 0;
+  // A sign that is typed over the words leaves them what they are: only who empties the field takes them back.
+  const read = () => {
+    const { text, terms, open } = splitTyped(field.value);
+    pending = terms;
+    const words = open && !text ? place.question.text : text;
+    beside = open ? words : null;
+    return words;
+  };
   const ask = () => {
     clearTimeout(timer);
-    if (field.value === place.question.text && place.view === "search") return;
-    change({ text: field.value }, { replace: typing });
+    timer = 0;
+    const text = read();
+    if (text === place.question.text && place.view === "search") return drawChips();
+    change({ text }, { replace: typing });
     typing = true;
   };
   field.addEventListener("input", () => {
@@ -39,15 +58,20 @@ export function startSearchBar() {
     timer = setTimeout(ask, WAIT);
   });
   field.addEventListener("blur", () => {
+    if (timer) ask(); // before whatever is clicked leads elsewhere
     typing = false;
   });
   byId("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    const term = asTerm(field.value);
-    if (term) {
-      field.value = "";
+    const text = read();
+    if (pending.length) {
       clearTimeout(timer);
-      change({ text: "", terms: [...place.question.terms, term] });
+      timer = 0;
+      const further = pending;
+      pending = [];
+      beside = null;
+      field.value = text;
+      addTerms(further, text);
     } else ask();
     typing = false;
   });
@@ -69,7 +93,13 @@ export function startSearchBar() {
 export function drawSearchBar() {
   const { question } = place;
   const field = byId("q");
-  if (document.activeElement !== field || !typing) field.value = question.text;
+  // A term that is being typed beside the words of the question stays in the field; everything else gives way.
+  const kept = beside !== null && beside === question.text;
+  if (!kept && (document.activeElement !== field || !typing)) {
+    field.value = question.text;
+    pending = [];
+    beside = null;
+  }
   const number = filterCount(question);
   byId("filter-count").hidden = !number;
   byId("filter-count").textContent = String(number);

@@ -10,7 +10,10 @@ document.addEventListener("clip-tags", () => {
 });
 
 async function offer(list) {
-  known ??= api.tags().catch(() => ({ tags: [] }));
+  known ??= api.tags().catch(() => {
+    known = null; // the next field asks again
+    return { tags: [] };
+  });
   const { tags } = await known;
   list.replaceChildren(...tags.slice(0, 300).map(({ name }) => el("option", { value: name })));
 }

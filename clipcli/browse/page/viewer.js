@@ -135,9 +135,7 @@ function show(id) {
     sharp.classList.add("ready");
     limit(`${sharp.naturalWidth * LARGEST}px`, `${sharp.naturalHeight * LARGEST}px`);
   };
-  sharp.onerror = () =>
-    id === shown &&
-    fail("This picture cannot be shown.", "Its file may have been moved, or is not one a browser or clip can read.");
+  sharp.onerror = () => explain(id);
   sharp.src = api.full(id);
   drawPosition();
   mark();
@@ -145,6 +143,20 @@ function show(id) {
   const stopper = new AbortController();
   asking = stopper;
   timer = setTimeout(() => learn(id, stopper.signal), side.childElementCount ? SETTLE : 0);
+}
+
+/** Say why a picture did not come; a browser tells nothing but that. */
+async function explain(id) {
+  const problem = await api.whyNot(id);
+  if (id !== shown || !parts.trouble.hidden) return; // or the reason is known already
+  if (problem?.code === "not-found") fail("This picture cannot be shown.", "Its file is not where it was.");
+  else if (problem) fail("This picture cannot be shown.", problem.message);
+  else fail("This picture cannot be shown.", "The browser cannot make a picture of the file.");
+}
+
+/** Try again where a picture did not come. */
+export function retryViewer() {
+  if (shown !== null && parts.dialog.open && !parts.trouble.hidden) show(shown);
 }
 
 /** A picture of few pixels is not blown up until one sees nothing but them. */
@@ -168,7 +180,7 @@ async function learn(id, signal) {
     if (error.code === "not-found") {
       parts.side.replaceChildren();
       fail("This picture is not in the library.", "It may have been taken out since.");
-    } else complain(error, "The facts cannot be shown");
+    } else if (!(error.code in api.LOST)) complain(error, "The facts cannot be shown");
   }
 }
 

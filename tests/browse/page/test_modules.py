@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page
+
+from clipcli.errors import UsageError
+from clipcli.library.moments import Span
 
 JUSTIFY = """async () => {
   const { justify, rowAt } = await import("/page/justify.js");
@@ -30,7 +34,7 @@ JUSTIFY = """async () => {
 }"""
 
 ADDRESS = """async () => {
-  const { empty, fromAddress, toAddress } = await import("/page/question.js");
+  const { empty, readAddress, toAddress } = await import("/page/question.js");
   const texts = ["", "red", "a+b & c=d #e", "0.5:night", "\\ud800 lone", "שלום", "<img onerror=x>", "%41", "-1:text:a"];
   const wrong = [];
   for (const text of texts) for (const view of ["search", "map"]) for (const picture of [null, 12]) {
@@ -43,22 +47,42 @@ ADDRESS = """async () => {
       question.order = "oldest";
     }
     const place = { view, picture, question };
-    const back = fromAddress(toAddress(place).split("?")[1] ?? "");
-    if (JSON.stringify(back) !== JSON.stringify(place)) wrong.push([place, back]);
+    const { place: back, ignored } = readAddress(toAddress(place).split("?")[1] ?? "");
+    if (JSON.stringify(back) !== JSON.stringify(place) || ignored.length) wrong.push([place, back, ignored]);
   }
   return wrong;
 }"""
 
 NONSENSE = """async () => {
-  const { empty, fromAddress } = await import("/page/question.js");
+  const { empty, readAddress } = await import("/page/question.js");
   const wild = "view=nowhere&picture=x&term=0:text:a&term=junk&term=1:id:x&term=1:upload:../x&order=up"
-    + "&in=&q=ok&in=%01%7Bx";
-  return [fromAddress(wild), { view: "search", picture: null, question: { ...empty(), text: "ok" } }];
+    + "&in=&q=ok&in=%01%7Bx&since=yesterday&until=2021-02-30&near=95,0,1&min-size=big&q=twice&colour=red";
+  const { place, ignored } = readAddress(wild);
+  return [place, { view: "search", picture: null, question: { ...empty(), text: "ok" } }, ignored];
 }"""
 
-TERMS = """async () => {
-  const { asTerm } = await import("/page/question.js");
-  return ["- car", "+night", "−0.5: rain ", "car", "-", "+ ", "- 2:a:b"].map(asTerm);
+TYPED = """async () => {
+  const { splitTyped } = await import("/page/question.js");
+  return ["- car", "+night", "−0.5: rain ", "car", "-", "beach +", "- 2:a:b", "x + night", "a beach - 3:car +dog",
+          "black-and-white", "18+ club", "+ - x"].map((typed) => {
+    const { text, terms, open } = splitTyped(typed);
+    return [text, terms.map(({ weight, text: words }) => `${weight}:${words}`), open];
+  });
+}"""
+
+CHECKED = """async () => {
+  const { contradiction, readPlace, wrongDate, wrongPlace, wrongSize } = await import("/page/filtercheck.js");
+  const right = (check, texts) => texts.filter((text) => check(text) === "");
+  return {
+    dates: right(wrongDate, ["2019", "2019-07", "2020-02-29", "2019-07-14 12:30", "2019-07-14T12:30:00+02:00",
+                             "0999", "2019-13", "2019-02-29", "2019-00", "2019-07-14 25:00", "9001", "19"]),
+    places: right(wrongPlace, ["48.86,2.35,10", "-90,180,0.5", "91,0,1", "0,181,1", "1,1,0", "1,1", "x,1,1"]),
+    sizes: right(wrongSize, ["12MP", "1.5 mp", "1920x1080", "big", "-1MP"]),
+    read: [["48,86", "2,35", ""], ["48.86, 2.35", "", "5"], ["", "", ""], ["48", "", ""], ["", "", "3"],
+           ["1", "200", ""], ["1", "2", "far"]].map((texts) => readPlace(...texts)),
+    against: [["2020", "2010"], ["2010", "2010"], ["2010-05", "2010"], ["2010-07-04 12:30", "2010-07-04"],
+              ["2010-08", "2010-07-04"], ["", "2010"]].map(([since, until]) => contradiction({ since, until }) !== ""),
+  };
 }"""
 
 
@@ -85,18 +109,53 @@ def test_an_address_says_the_whole_question(page: Page) -> None:
     assert page.evaluate(ADDRESS) == []
 
 
-def test_nonsense_in_an_address_is_left_out(page: Page) -> None:
-    found, wanted = page.evaluate(NONSENSE)
+def test_nonsense_in_an_address_is_left_out_and_told(page: Page) -> None:
+    found, wanted, ignored = page.evaluate(NONSENSE)
     assert found == wanted
+    assert sorted(ignored) == sorted(
+        ["view=nowhere", "picture=x", "term=0:text:a", "term=junk", "term=1:id:x", "term=1:upload:../x", "order=up",
+         "in=\x01{x", "since=yesterday", "until=2021-02-30", "near=95,0,1", "min-size=big", "q=twice", "colour=red"]
+    )  # fmt: skip
 
 
-def test_what_is_typed_with_a_sign_becomes_a_term(page: Page) -> None:
-    assert page.evaluate(TERMS) == [
-        {"weight": -1, "text": "car"},
-        {"weight": 1, "text": "night"},
-        {"weight": -0.5, "text": "rain"},
-        None,
-        None,
-        None,
-        {"weight": -2, "text": "a:b"},
+def test_what_is_typed_with_a_sign_becomes_a_term_beside_the_words(page: Page) -> None:
+    assert page.evaluate(TYPED) == [
+        ["", ["-1:car"], True],
+        ["", ["1:night"], True],
+        ["", ["-0.5:rain"], True],
+        ["car", [], False],
+        ["", [], True],
+        ["beach", [], True],
+        ["", ["-2:a:b"], True],
+        ["x", ["1:night"], True],
+        ["a beach", ["-3:car", "1:dog"], True],
+        ["black-and-white", [], False],
+        ["18+ club", [], False],
+        ["", ["-1:x"], True],
     ]
+
+
+def test_dates_places_and_sizes_are_checked_as_the_server_does(page: Page) -> None:
+    checked = page.evaluate(CHECKED)
+    assert checked["dates"] == ["2019", "2019-07", "2020-02-29", "2019-07-14 12:30", "2019-07-14T12:30:00+02:00"]
+    assert checked["places"] == ["48.86,2.35,10", "-90,180,0.5"]
+    assert checked["sizes"] == ["12MP", "1.5 mp", "1920x1080"]
+    pair, pasted, none, half, far, beyond, words = checked["read"]
+    assert (pair, pasted, none) == ({"near": "48.86,2.35,10"}, {"near": "48.86,2.35,5"}, {"near": ""})
+    assert "longitude is missing" in half["missing"]
+    assert "missing" in far["missing"]
+    assert (beyond["at"], words["at"]) == (1, 2)
+    assert checked["against"] == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "text", ["2019", "2020-02-29", "2019-07-14T12:30:00+02:00", "0999", "2019-02-29", "9001", "19"]
+)
+def test_the_page_and_the_server_mean_the_same_by_a_date(page: Page, text: str) -> None:
+    own = page.evaluate("async (text) => (await import('/page/filtercheck.js')).wrongDate(text) === ''", text)
+    try:
+        Span.read(text)
+    except UsageError:
+        assert not own
+    else:
+        assert own

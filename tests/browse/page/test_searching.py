@@ -124,6 +124,43 @@ def test_a_sign_in_the_field_makes_a_term(page: Page) -> None:
     expect(page.locator("#q")).to_have_value("")
 
 
+def test_words_in_the_field_stay_beside_a_term(page: Page) -> None:
+    """`red + blue` is the words and a term; a sign typed over the words leaves them in force."""
+    page.locator("#q").press_sequentially("red + bl", delay=15)
+    expect(page.locator(".chip.pending")).to_contain_text("bl")
+    settled(page, "red")
+    assert query(page) == {"q": ["red"]}  # what waits for Enter is not asked yet
+    page.locator("#q").press_sequentially("ue")
+    page.keyboard.press("Enter")
+    expect(page.locator("#q")).to_have_value("red")
+    expect(page.locator(".chip.plus")).to_contain_text("blue")
+    expect(page.locator(".chip.pending")).to_have_count(0)
+    assert query(page) == {"q": ["red"], "term": ["1:text:blue"]}
+    page.locator("#q").select_text()
+    page.keyboard.type("- 0.5:black")
+    expect(page.locator(".chip.pending")).to_contain_text("black")
+    assert query(page)["q"] == ["red"]
+    page.keyboard.press("Enter")
+    expect(page.locator("#q")).to_have_value("red")
+    assert query(page) == {"q": ["red"], "term": ["1:text:blue", "-0.5:text:black"]}
+    page.fill("#q", "")  # who empties the field takes the words back
+    until(page, lambda: "q" not in query(page))
+    page.keyboard.type("+ white")
+    page.keyboard.press("Enter")
+    expect(page.locator("#q")).to_have_value("")
+    assert query(page)["term"][-1] == "1:text:white"
+
+
+def test_a_question_has_so_many_terms_and_no_more(open_page: Callable[..., Page]) -> None:
+    page = open_page("?" + "&".join(f"term=1:text:t{number}" for number in range(17)))
+    expect(page.locator(".chip.term")).to_have_count(15)
+    expect(page.locator("#alerts")).to_contain_text("term=1:text:t15; term=1:text:t16")
+    page.fill("#q", "+ one more")
+    page.keyboard.press("Enter")
+    expect(page.locator("#alerts")).to_contain_text("at most 15 terms")
+    expect(page.locator(".chip.term")).to_have_count(15)
+
+
 def total(page: Page) -> int:
     return int(page.locator("#search-title strong").inner_text().split()[0].replace(",", ""))
 
@@ -209,11 +246,14 @@ def test_an_error_is_shown_in_words_and_the_page_goes_on(page: Page, watch: Watc
     told = {"error": {"code": "busy", "message": "Too much is being asked at once; try again."}}
     page.route("**/api/search", lambda route: route.fulfill(status=503, json=told))
     page.fill("#q", "red")
-    expect(page.get_by_role("alert")).to_contain_text("Too much is being asked at once")
+    expect(page.locator("#search-blank")).to_contain_text("Too much is being asked at once")
+    expect(page.locator("#grid")).to_be_hidden()  # the pictures of another question are no answer to this one
     page.unroute("**/api/search")
+    page.get_by_role("button", name="Try again").click()
+    settled(page, "red")
+    expect(page.locator("#search-blank")).to_be_hidden()
     page.fill("#q", "blue")
     settled(page, "blue")
-    expect(page.locator("#alerts")).to_be_empty()
 
 
 def test_all_pictures_of_a_long_answer_come(page: Page) -> None:

@@ -132,7 +132,15 @@ def test_the_library_shows_what_it_holds_and_leads_to_it(open_page: Callable[...
 
 
 def test_a_run_is_followed_live(open_page: Callable[..., Page]) -> None:
-    run: dict[str, Any] = {"live": True, "since": None, "done": 120, "total": 480, "pictures": 305, "vectors": 300}
+    run: dict[str, Any] = {
+        "server": "this",
+        "live": True,
+        "since": None,
+        "done": 120,
+        "total": 480,
+        "pictures": 305,
+        "vectors": 300,
+    }
     page = open_page("?view=library")
     change = page.evaluate("async () => (await (await fetch('/api/run')).json()).change")
 
@@ -157,7 +165,7 @@ def test_new_pictures_appear(open_page: Callable[..., Page]) -> None:
     change = page.evaluate("async () => (await (await fetch('/api/run')).json()).change")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/api/search") else None)
-    run = {"live": False, "since": None, "done": None, "total": None, "pictures": 306, "vectors": 306}
+    run = {"server": "this", "live": False, "since": None, "done": None, "total": None, "pictures": 306, "vectors": 306}
     page.route("**/api/run", lambda route: route.fulfill(json={**run, "change": change + len(asked)}))
     page.clock.install()
     page.reload()
@@ -166,20 +174,3 @@ def test_new_pictures_appear(open_page: Callable[..., Page]) -> None:
     until(page, lambda: len(asked) == 1)
     page.clock.run_for(10_000)
     until(page, lambda: len(asked) >= 2)
-
-
-def test_a_program_that_has_ended_is_missed(open_page: Callable[..., Page], watch: Watch) -> None:
-    watch.expected = ["ERR_"]
-    page = open_page("?view=library")
-    page.locator(".bars li").first.wait_for()
-    page.clock.install()
-    page.reload()
-    page.locator(".bars li").first.wait_for()
-    page.route("**/api/run", lambda route: route.abort())
-    for _ in range(3):
-        page.clock.run_for(5_000)
-        page.wait_for_timeout(50)
-    expect(page.get_by_role("alert")).to_contain_text("Is clip browse still running?")
-    page.unroute("**/api/run")
-    page.clock.run_for(10_000)
-    expect(page.locator("#alerts")).to_be_empty()

@@ -1,0 +1,170 @@
+"""The program behind the page ends, is started anew, or is another one: the page says so, and goes on by itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browse.page.conftest import PATIENCE_MS, Watch
+from tests.browse.page.site import Site, serving
+
+REFUSED = ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "403"]
+
+
+class Program:
+    """`clip browse` that can be ended and started again at the same port."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = 0
+        self._stack = ExitStack()
+
+    def start(self, *options: str, library: Path | None = None) -> str:
+        address = self._stack.enter_context(serving(self.home, *options, library=library, port=self.port))
+        parts = urlsplit(address)
+        self.port = parts.port or 0
+        return f"http://127.0.0.1:{self.port}/" + (f"?{parts.query}" if parts.query else "")
+
+    def end(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def program(site: Site) -> Iterator[Program]:
+    started = Program(site.library.parent)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[[str], Page]]:
+    """A page of a program of the test's own."""
+    contexts = []
+
+    def open_(address: str) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        watch = Watch(f"http://127.0.0.1:{urlsplit(address).port}/")
+        watch.expected = REFUSED
+        watch.over(context)
+        page.goto(address)
+        page.locator(".cell").first.wait_for()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def first(page: Page) -> str:
+    return str(page.locator('.cell[data-index="0"]').get_attribute("aria-label"))
+
+
+def test_a_program_that_ends_and_comes_back(program: Program, visit: Callable[[str], Page]) -> None:
+    page = visit(program.start())
+    page.fill("#q", "red")
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^red"))
+    program.end()
+    contact = page.locator("#contact")
+    expect(contact).to_contain_text("clip browse does not answer")  # by itself, before anybody does anything
+    expect(contact).to_contain_text("What is shown is from before")
+    assert first(page).startswith("red")  # the answer to this question may stay
+    page.fill("#q", "blue")
+    expect(page.locator("#search-blank")).to_contain_text("No answer")
+    expect(page.locator("#grid")).to_be_hidden()  # red pictures are no answer to blue
+    program.start()
+    expect(contact).to_be_hidden()
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^blue"))
+    expect(page.locator("#q")).to_have_value("blue")
+
+
+def test_a_picture_that_does_not_come_has_its_true_reason(program: Program, visit: Callable[[str], Page]) -> None:
+    page = visit(program.start())
+    page.fill("#q", "green")
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^green"))
+    program.end()
+    expect(page.locator("#contact")).to_be_visible()
+    page.locator(".cell").nth(2).click()
+    trouble = page.locator("#viewer .blank")
+    expect(trouble).to_contain_text("clip browse does not answer")
+    expect(trouble).not_to_contain_text("file")
+    program.start()
+    page.wait_for_function("() => document.querySelector('.stage .sharp').classList.contains('ready')")
+    expect(trouble).to_be_hidden()
+    expect(page.locator("#viewer .side h2")).to_have_text(re.compile("^green"))
+
+
+def test_what_did_not_come_in_the_other_views_comes_later(program: Program, visit: Callable[[str], Page]) -> None:
+    page = visit(program.start())
+    program.end()
+    page.get_by_role("link", name="Duplicates").click()
+    expect(page.locator("section.view:visible")).to_contain_text("clip browse does not answer")
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator("section.view:visible")).to_contain_text("clip browse does not answer")
+    program.start()
+    page.locator(".legend .groups li").first.wait_for()
+    page.get_by_role("link", name="Duplicates").click()
+    page.locator(".group").first.wait_for()
+
+
+def test_a_program_with_another_library_begins_anew(
+    program: Program, visit: Callable[[str], Page], site: Site, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.db"
+    shutil.copy(site.library, other)
+    with sqlite3.connect(other) as connection:
+        connection.execute("DELETE FROM images WHERE path NOT LIKE '%copies%'")
+    connection.close()
+    page = visit(program.start())
+    page.fill("#q", "red")
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^red"))
+    page.locator(".cell").first.click(modifiers=["ControlOrMeta"])
+    program.end()
+    program.start(library=other)
+    expect(page.locator("#notices")).to_contain_text("Another library is open here now: other.db")
+    expect(page.locator("#search-title")).to_contain_text("3 pictures")
+    expect(page.locator("#actions")).to_be_hidden()  # the number of a picture means another one here
+    expect(page.locator("#q")).to_have_value("")
+    page.fill("#q", "red")  # asked before, of the other library
+    expect(page.locator("#search-title")).to_contain_text("3 pictures")
+    page.get_by_role("link", name="Library").click()
+    expect(page.locator("section.view:visible h1")).to_have_text("other.db")
+
+
+def test_another_token_is_asked_for_and_taken_up(program: Program, visit: Callable[[str], Page]) -> None:
+    page = visit(program.start("--host", "0.0.0.0"))
+    assert "token" not in page.url
+    program.end()
+    address = program.start("--host", "0.0.0.0")
+    expect(page.locator("#contact")).to_contain_text("Open the address it printed")
+    page.fill("#q", "red")
+    expect(page.locator("#search-blank")).to_contain_text("with another token")
+    second = page.context.new_page()
+    second.goto(address)
+    second.locator(".cell").first.wait_for()
+    page.bring_to_front()
+    expect(page.locator("#contact")).to_be_hidden()
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^red"))
+
+
+def test_another_program_at_the_address_is_told_apart(page: Page, watch: Watch) -> None:
+    watch.expected = ["404"]
+
+    def other(route: Route) -> None:
+        route.fulfill(status=404, body="<h1>Not here</h1>", content_type="text/html")
+
+    page.route("**/api/**", other)
+    expect(page.locator("#contact")).to_contain_text("Another program answers")
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator("#contact")).to_be_hidden()

@@ -21,7 +21,7 @@ from clipcli.commands.measuring import (
     told_model,
 )
 from clipcli.commands.options import Device, DeviceOption, FormatOption, Precision, PrecisionOption
-from clipcli.errors import DataError, UsageError
+from clipcli.errors import DataError, InputError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +49,15 @@ def probe(
             show_default=False,
         ),
     ],
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            "--test",
+            metavar="DATA",
+            help="Measure on these pictures, of the same classes, and fit with all of the others.",
+            show_default=False,
+        ),
+    ] = None,
     shots: Annotated[
         str | None,
         typer.Option(
@@ -79,16 +88,15 @@ def probe(
 ) -> None:
     """Fit a linear classifier to a model's features, and measure it.
 
-    Logistic regression on frozen features, as in the paper: a fifth of each class is held out to measure with, another
-    fifth to choose the strength of the penalty by. Beside it stands zero-shot on the same pictures. Needs the extra
-    'eval'.
+    Logistic regression on frozen features, as in the paper: a fifth of each class is held out to measure with (unless
+    --test has pictures for that), another fifth to choose the strength of the penalty by. Beside it stands zero-shot on
+    the same pictures. Needs the extra 'eval'.
 
     \b
       clip eval probe photos/
+      clip eval probe train/ --test test/
       clip eval probe labels.csv --shots 1,2,4,8,16 --curve shots.png
     """
-    from clipcli.datasets.examples import labelled
-    from clipcli.evaluate.probe import split
     from clipcli.render.progress import progress_bar
     from clipcli.render.records import write_records
 
@@ -102,17 +110,17 @@ def probe(
             raise UsageError("--curve draws what --shots measures: give it as well, as --shots 1,2,4,8,16")
         check_figure(curve, "drawing a curve")
         check_replaceable(curve)
-    rows = read_rows(data, image_column, text_column)
-    examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
+    examples, own = _examples(data, test, image_column, text_column)
     (features,) = each_model(
         [model] if model else None, device=device, precision=precision, cached=not no_cache, library=library_in(data)
     )
     refusals = Refusals()
     vectors, places = refusals.pictures(features, examples.pictures, examples.names)
     seen = examples.only(places)
-    parts = split(seen.wanted, seed=seed)
-    if len(set(seen.wanted[parts.train].tolist())) < 2:
-        raise DataError(f"{data} has fewer than two classes of three pictures or more; a probe needs them")
+    parts = _parts(seen, own=int((places < own).sum()) if test is not None else None, seed=seed)
+    if len(set(seen.wanted[parts.train].tolist())) < 2 or not len(parts.validation):
+        fewest = "two pictures" if test is not None else "three pictures or more"
+        raise DataError(f"{data} has fewer than two classes of {fewest}; a probe needs them")
     with progress_bar("Fitting", total=None, unit="fits") as bar:
         records = [_zero_shot(features, vectors, seen, parts)]
         records += [_fitted(features, vectors, seen, parts, count, seed, bar) for count in (*counts, None)]
@@ -130,6 +138,42 @@ def probe(
     else:
         write_records(records, format=written, fields=FIELDS)
     refusals.raise_at_the_end()
+
+
+def _examples(data: Path, test: Path | None, image_column: str | None, text_column: str | None) -> tuple[Labelled, int]:
+    """All pictures, those to measure with last; and how many come before them."""
+    from clipcli.datasets.examples import labelled
+    from clipcli.render.notes import counted, say
+
+    named = text_column is not None
+    examples = labelled(read_rows(data, image_column, text_column), where=str(data), texts_are_labels=named)
+    own = len(examples.pictures)
+    if test is None:
+        return examples, own
+    rows = read_rows(test, image_column, text_column)
+    examples, strange = examples.joined(labelled(rows, where=str(test), texts_are_labels=named, fewest=1))
+    if len(examples.pictures) == own:
+        raise DataError(f"{test} has no picture of any class of {data}: labels have to be the same, letter by letter")
+    both = len(set(examples.pictures[:own]) & set(examples.pictures[own:]))
+    if both:
+        say(f"{counted(both, 'picture')} of {test} {'is' if both == 1 else 'are'} in {data}, too: not new to the probe")
+    if strange:
+        say(f"left out {counted(strange, 'picture')} of {test}, of classes that {data} does not have")
+    return examples, own
+
+
+def _parts(seen: Labelled, *, own: int | None, seed: int) -> Parts:
+    """Places to fit with, to choose by and to measure with; with `own`, what comes from there on is measured with."""
+    import numpy as np
+
+    from clipcli.evaluate.probe import Parts, split, split_without_test
+
+    if own is None:
+        return split(seen.wanted, seed=seed)
+    found = split_without_test(seen.wanted[:own], seed=seed)
+    if own == len(seen.wanted):
+        raise InputError("none of the pictures to measure with could be read")
+    return Parts(train=found.train, validation=found.validation, test=np.arange(own, len(seen.wanted)))
 
 
 def _counts(shots: str | None) -> list[int]:

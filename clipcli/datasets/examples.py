@@ -43,6 +43,20 @@ class Labelled:
             wanted=self.wanted[places],
         )
 
+    def joined(self, other: Labelled) -> tuple[Labelled, int]:
+        """These, then those of `other` that are of a class that is here; and how many of `other` are of none."""
+        place = {label: at for at, label in enumerate(self.classes)}
+        kept = [at for at, wanted in enumerate(other.wanted.tolist()) if other.classes[wanted] in place]
+        known = other.only(np.asarray(kept, dtype=np.intp))
+        wanted = np.asarray([place[other.classes[at]] for at in known.wanted.tolist()], dtype=np.intp)
+        together = Labelled(
+            pictures=self.pictures + known.pictures,
+            names=self.names + known.names,
+            classes=self.classes,
+            wanted=np.concatenate([self.wanted, wanted]),
+        )
+        return together, len(other.pictures) - len(kept)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Captioned:
@@ -65,10 +79,10 @@ class Captioned:
         )
 
 
-def labelled(rows: Sequence[Row], *, where: str, texts_are_labels: bool = False) -> Labelled:
+def labelled(rows: Sequence[Row], *, where: str, texts_are_labels: bool = False, fewest: int = 2) -> Labelled:
     """The rows that have a label. In a table without any, texts that come again and again are labels.
 
-    Raises DataError where there are fewer than two classes.
+    Raises DataError where there are fewer than `fewest` classes.
     """
     found = [(row, row.label) for row in rows if row.label]
     texts = Counter(text for row in rows for text in row.captions)
@@ -76,7 +90,7 @@ def labelled(rows: Sequence[Row], *, where: str, texts_are_labels: bool = False)
     if not found and (texts_are_labels or repeated):
         found = [(row, row.captions[0]) for row in rows if row.captions]
     classes = sorted({label for _, label in found})
-    if len(classes) < 2:
+    if len(classes) < fewest:
         raise DataError(
             f"{where} has {len(classes) or 'no'} class{'es' if not classes else ''}, and two are needed: folders by "
             "their names, or a column 'label' or 'class' (or one named with --text-column)"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clipcli.errors import MissingExtraError
 
-__all__ = ["Parts", "best_strength", "few_of_each", "fitted_answers", "split"]
+__all__ = ["Parts", "best_strength", "few_of_each", "fitted_answers", "split", "split_without_test"]
 
 STEPS_A_DECADE = 8
 MOST_STEPS = 6 * STEPS_A_DECADE  # from 1e-6 to 1e6
@@ -53,6 +53,23 @@ def split(labels: Labels, *, seed: int) -> Parts:
         parts[0].extend(places[2 * held :])
     train, validation, test = (np.asarray(sorted(part), dtype=np.intp) for part in parts)
     return Parts(train=train, validation=validation, test=test)
+
+
+def split_without_test(labels: Labels, *, seed: int) -> Parts:
+    """A fifth of each class to choose by, at least one picture; the rest to fit with. The test pictures are others.
+
+    Of a class of one picture that one is fitted with.
+    """
+    random = np.random.default_rng(seed)
+    train: list[int] = []
+    validation: list[int] = []
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label)).tolist()
+        held = 0 if len(places) < 2 else max(1, round(len(places) / 5))
+        validation += places[:held]
+        train += places[held:]
+    parts = (np.asarray(sorted(part), dtype=np.intp) for part in (train, validation, []))
+    return Parts(**dict(zip(("train", "validation", "test"), parts, strict=True)))
 
 
 def few_of_each(labels: Labels, places: NDArray[np.intp], count: int, *, seed: int) -> NDArray[np.intp]:

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 
+from clipcli.bundle.encoder import Model
+from clipcli.datasets.examples import labelled
+from clipcli.datasets.features import Features
+from clipcli.datasets.sources import read_source
 from clipcli.errors import MissingExtraError
 from clipcli.evaluate.probe import best_strength, few_of_each, fitted_answers, split
 from tests.measuring.conftest import Eval
@@ -84,6 +89,74 @@ def test_the_command_and_its_curve(evaluate: Eval, classes: Path, tmp_path: Path
         assert figure.width > 1000
     assert evaluate(*command).stdout == outcome.stdout
     assert "2 of each class" in evaluate("probe", classes, "--shots", "2").stdout
+
+
+def shaded(folder: Path, numbers: range, colours: tuple[str, ...] = tuple(COLOURS)) -> Path:
+    """Class folders of noise around each colour, no two pictures alike."""
+    for colour in colours:
+        (folder / colour).mkdir(parents=True, exist_ok=True)
+        for number in numbers:
+            noise = np.random.default_rng(number).integers(-60, 60, (40, 40, 3))
+            levels = np.clip(np.asarray(COLOURS[colour]) + noise + 3 * number, 0, 255).astype(np.uint8)
+            Image.fromarray(levels).save(folder / colour / f"{number}.png")
+    return folder
+
+
+def test_the_command_is_what_scikit_learn_says(evaluate: Eval, bundle: Path, tmp_path: Path) -> None:
+    """The strength found, a probe fitted to all that was not held out, its score on what was."""
+    train, test = shaded(tmp_path / "train", range(7)), shaded(tmp_path / "test", range(20, 24))
+    features = Features(Model.load(bundle))
+    vectors, wanted = {}, {}
+    for name, folder in (("train", train), ("test", test)):
+        examples = labelled(read_source(folder).rows, where=name)
+        vectors[name], _, _ = features.encode_pictures(examples.pictures, lambda _: None)
+        wanted[name] = examples.wanted
+    found = json.loads(evaluate("probe", train, "--test", test, "--format", "json").stdout)[-1]
+    assert (found["fitted"], found["tested"]) == (42, 24)
+    peer = LogisticRegression(C=found["strength"], max_iter=1000).fit(vectors["train"], wanted["train"])
+    assert found["top1"] == pytest.approx(peer.score(vectors["test"], wanted["test"]), abs=1e-6)
+    given = peer.predict(vectors["test"])
+    assert found["mean_per_class"] == pytest.approx(balanced_accuracy_score(wanted["test"], given), abs=1e-6)
+    parts = split(wanted["train"], seed=0)
+    found = json.loads(evaluate("probe", train, "--format", "json").stdout)[-1]
+    known = np.concatenate([parts.train, parts.validation])
+    peer = LogisticRegression(C=found["strength"], max_iter=1000).fit(vectors["train"][known], wanted["train"][known])
+    score = peer.score(vectors["train"][parts.test], wanted["train"][parts.test])
+    assert found["top1"] == pytest.approx(score, abs=1e-6)
+
+
+def test_pictures_of_its_own_to_measure_with(evaluate: Eval, tmp_path: Path) -> None:
+    train = shaded(tmp_path / "train", range(2))  # too few of each to hold out a fifth twice
+    test = shaded(tmp_path / "test", range(20, 23))
+    (test / "red").rename(test / "crimson")
+    outcome = evaluate("probe", train, "--test", test, "--shots", "1", "--format", "json")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert [(one["shots"], one["fitted"], one["tested"]) for one in json.loads(outcome.stdout)] == [
+        (0, 0, 15), (1, 6, 15), (None, 12, 15),
+    ]  # fmt: skip
+    assert "left out 3 pictures of" in outcome.stderr
+    again = evaluate("probe", train, "--test", train)
+    assert "12 pictures of" in again.stderr
+    assert "not new to the probe" in again.stderr
+    assert evaluate("probe", train, "--test", shaded(tmp_path / "one", range(1))).exit_code == 0
+    for part in test.iterdir():
+        part.rename(test / f"no {part.name}")
+    strange = evaluate("probe", train, "--test", test)
+    assert (strange.exit_code, "letter by letter" in strange.stderr) == (12, True)
+    lone = evaluate("probe", tmp_path / "one", "--test", train)
+    assert (lone.exit_code, "two pictures" in lone.stderr) == (12, True)
+    assert evaluate("probe", train, "--test", "gone").exit_code == 4
+
+
+def test_unreadable_pictures_to_measure_with(evaluate: Eval, tmp_path: Path) -> None:
+    train, test = shaded(tmp_path / "train", range(3)), shaded(tmp_path / "test", range(20, 22))
+    (test / "red" / "20.png").write_bytes(b"none")
+    outcome = evaluate("probe", train, "--test", test, "--format", "json")
+    assert outcome.exit_code == 3
+    assert json.loads(outcome.stdout)[-1]["tested"] == 11
+    for file in test.rglob("*.png"):
+        file.write_bytes(b"none")
+    assert evaluate("probe", train, "--test", test).exit_code == 3
 
 
 @pytest.mark.parametrize(

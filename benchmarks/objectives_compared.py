@@ -55,7 +55,7 @@ TEMPLATES = (
 BATCH, PEAK, RISING = 256, 1e-3, 200
 A_CLASS = 5  # pictures that are measured
 VOCABULARY = 2_000
-SAVE_EVERY = 64  # steps
+SAVE_EVERY = 16  # steps
 
 
 def towers() -> ArchConfig:

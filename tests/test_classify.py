@@ -239,3 +239,16 @@ def test_the_table_groups_labels_by_picture(classify: Classify, photos: Path) ->
     assert lines[0].split() == ["picture", "label", "cosine", "probability"]
     assert [line.split()[1] for line in lines[1:]] == ["red", "blue", "blue", "red"]
     assert all(line.split()[-1].endswith("%") for line in lines[1:])
+
+
+def test_a_file_that_was_cut_short(classify: Classify, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "whole.jpg").read_bytes()[:-2000])
+    refused = classify(cut, *labels("red", "green"))
+    assert refused.exit_code == 3
+    assert "1 file is cut short: --accept-truncated takes what is left\n" in refused.stderr
+    taken = classify(cut, *labels("red", "green"), "--accept-truncated", "--format", "ndjson")
+    assert (taken.exit_code, len(records(taken))) == (0, 2)
+    assert classify("--library", *labels("red", "green"), "--accept-truncated").exit_code == 2

@@ -109,6 +109,9 @@ def classify(
             show_default=False,
         ),
     ] = None,
+    accept_truncated: Annotated[
+        bool, typer.Option("--accept-truncated", help="Of a file that was cut short, take what is there.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --library: only say what would be tagged.")] = False,
     folder: InOption = None,
     since: SinceOption = None,
@@ -153,7 +156,7 @@ def classify(
     from clipcli.commands.judging import FIELDS, Tally, judge, write_judged
     from clipcli.commands.opening import model_and_device, open_model
     from clipcli.commands.pictures import Skipped, embed_pictures, picture_paths
-    from clipcli.render.notes import aside, counted, say
+    from clipcli.render.notes import aside, counted, say, say_cut_short
     from clipcli.render.records import choose_format, write_records
 
     written = choose_format(format, print0=print0)
@@ -178,6 +181,8 @@ def classify(
         min_size=min_size,
         where=where,
     )
+    if library and accept_truncated:
+        raise UsageError("--accept-truncated is for pictures, not for --library")
     if library:
         from clipcli.commands.labelling import Wanted, label_library
 
@@ -208,7 +213,7 @@ def classify(
     paths = picture_paths(images or [], skipped)
     loaded = open_model(model, device=device, precision=precision)
     prototypes = class_prototypes(loaded, names, sentences or loaded.spec.templates)  # (C, D)
-    batches = embed_pictures(loaded, paths, skipped)
+    batches = embed_pictures(loaded, paths, skipped, accept_truncated=accept_truncated)
     tally = Tally()
     records: Iterable[Record] = judge(
         batches, prototypes, names, loaded, (10 if k is None else k) or len(names), wanted, tally
@@ -236,6 +241,7 @@ def classify(
         say(f"of {counted(tally.seen, 'picture')}, none is likeliest {' or '.join(sorted(wanted))}")
     if gallery is not None:
         galleries.put_down(gallery, seen)
+    say_cut_short([reason for _, reason in skipped.files])
     if skipped.files:
         considered = counted(tally.seen + len(skipped.files), "picture")
         raise InputError(f"{len(skipped.files):,} of {considered} could not be read")

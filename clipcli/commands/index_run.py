@@ -132,7 +132,7 @@ def say_own_model(library: Library, before: StoredModel | None) -> None:
 
 def say_done(report: IndexReport, model: Model) -> None:
     """What was done, in one line, which names the model where nothing has yet."""
-    from clipcli.render.notes import counted, say
+    from clipcli.render.notes import counted, say, say_cut_short
 
     _absent(report)
     if not (report.considered or report.forgotten or report.absent or report.emptied):
@@ -153,6 +153,7 @@ def say_done(report: IndexReport, model: Model) -> None:
     by = "" if report.embedded else f" (model {model.name}, {model.precision})"
     did = f"{', '.join(parts)}{forgotten}{_left_out(report)}"
     say(f"{counted(report.considered, 'file')}: {did}; {report.seconds:.1f} s{by}")
+    say_cut_short(skip.reason for skip in report.newly_skipped)
 
 
 def _left_out(report: IndexReport) -> str:

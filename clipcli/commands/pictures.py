@@ -65,20 +65,20 @@ def picture_paths(named: Sequence[Path], skipped: Skipped) -> list[bytes]:
 
 
 def embed_pictures(
-    model: Model, paths: Sequence[bytes], skipped: Skipped
+    model: Model, paths: Sequence[bytes], skipped: Skipped, *, accept_truncated: bool = False
 ) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
     """The readable ones of `paths` with their unit vectors (N, D), in order and in batches; see `decode_pictures`."""
-    for kept, pixels in decode_pictures(model.spec.preprocess, paths, skipped):
+    for kept, pixels in decode_pictures(model.spec.preprocess, paths, skipped, accept_truncated=accept_truncated):
         yield kept, model.encode_images(pixels)
 
 
 def decode_pictures(
-    preprocess: Preprocess, paths: Sequence[bytes], skipped: Skipped
+    preprocess: Preprocess, paths: Sequence[bytes], skipped: Skipped, *, accept_truncated: bool = False
 ) -> Iterator[tuple[list[bytes], NDArray[np.float32]]]:
     """The readable ones of `paths` as a model sees them (N, 3, S, S), in order and in batches; progress on a terminal.
 
-    Decoding runs ahead while the model works, of more than a few in processes of its own. What cannot be read goes to
-    `skipped`.
+    Decoding runs ahead while the model works, of more than one in processes of its own. What cannot be read goes to
+    `skipped`; with `accept_truncated` a file that was cut short is taken for what is there of it.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
     from contextlib import closing
@@ -91,7 +91,7 @@ def decode_pictures(
     waiting: deque[tuple[bytes, Future[NDArray[np.float32]]]] = deque()
     remaining = iter(paths)
     with (
-        closing(PictureDecoder(preprocess, count=len(paths))) as decoder,
+        closing(PictureDecoder(preprocess, count=len(paths), accept_truncated=accept_truncated)) as decoder,
         ThreadPoolExecutor(decoder.workers) as pool,
         progress_bar("Looking", total=len(paths), unit="pictures") as progress,
     ):

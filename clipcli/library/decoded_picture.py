@@ -1,7 +1,7 @@
 """Single pictures as a model wants them, for commands that are given them by name: nothing is written to a library.
 
-A few are decoded here, since a process of their own would double what a search waits for; many get processes, as an
-index run does (decision 0017). Shapes: S image size.
+One alone is decoded here, since a process of its own would lengthen what a search waits for; several get processes, as
+an index run does (decision 0017). Shapes: S image size.
 """
 
 from __future__ import annotations
@@ -23,24 +23,30 @@ from clipcli.photos.refusals import file_error
 
 __all__ = ["PictureDecoder"]
 
-_FILES_WORTH_A_PROCESS = 4
+_FILES_WORTH_ANOTHER_PROCESS = 4
 _MOST = 8
-_WISH = Wish(max_megapixels=DEFAULT_MAX_MEGAPIXELS, frames=1, accept_truncated=False, limit_s=DEFAULT_SECONDS_PER_FILE)
+_LIMIT_S = DEFAULT_SECONDS_PER_FILE
 
 
 class PictureDecoder:
-    """Decodes pictures for one model. `count` is about how many there will be; `workers` may do so side by side."""
+    """Decodes pictures for one model. `count` is about how many there will be; `workers` may do so side by side.
 
-    def __init__(self, preprocess: Preprocess, *, count: int) -> None:
-        self.workers = min(_MOST, os.cpu_count() or 1, 1 + count // _FILES_WORTH_A_PROCESS)
+    With `accept_truncated` a file that was cut short is taken for what is there of it.
+    """
+
+    def __init__(self, preprocess: Preprocess, *, count: int, accept_truncated: bool = False) -> None:
+        self.workers = min(_MOST, os.cpu_count() or 1, 1 + count // _FILES_WORTH_ANOTHER_PROCESS)
         self._preprocess = preprocess
-        self._decoders = Decoders(preprocess) if count >= _FILES_WORTH_A_PROCESS else None
+        self._wish = Wish(
+            max_megapixels=DEFAULT_MAX_MEGAPIXELS, frames=1, accept_truncated=accept_truncated, limit_s=_LIMIT_S
+        )
+        self._decoders = Decoders(preprocess) if count > 1 or accept_truncated else None
         if self._decoders is not None:
             self._decoders.start(self.workers)
 
     def pixels(self, path: bytes) -> NDArray[np.float32]:
-        """(3, S, S). Raises ImageError, also for a file that takes longer than a minute, and, of many, for one that its
-        decoder crashes on.
+        """(3, S, S). Raises ImageError, also for a file that takes longer than a minute, and, of several, for one that
+        its decoder crashes on.
         """
         if self._decoders is None:
             return self._here(path)
@@ -69,9 +75,9 @@ class PictureDecoder:
 
         thread = threading.Thread(target=decode, daemon=True)
         thread.start()
-        thread.join(_WISH.limit_s)
+        thread.join(_LIMIT_S)
         if not outcome:
-            raise ImageError(f"not read within {_WISH.limit_s:.3g} seconds", reason=TOO_SLOW)
+            raise ImageError(f"not read within {_LIMIT_S:.3g} seconds", reason=TOO_SLOW)
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         return outcome[0]
@@ -82,6 +88,6 @@ class PictureDecoder:
         except OSError as error:
             raise file_error(error) from error
         with decoders.one(fresh=fresh) as decoder:
-            decoder.open(os.path.abspath(path), size=size, limit_s=_WISH.limit_s, at_once=_WISH)
-            levels, _ = decoder.decode(_WISH)  # (1, S, S, 3)
+            decoder.open(os.path.abspath(path), size=size, limit_s=_LIMIT_S, at_once=self._wish)
+            levels, _ = decoder.decode(self._wish)  # (1, S, S, 3)
         return normalise(levels[0], self._preprocess)

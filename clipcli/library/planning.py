@@ -128,7 +128,7 @@ class _Planner:
             left_out=self.plan.left_out,
         )
         doubles: list[tuple[bytes, FoundFile]] = []
-        for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below):
+        for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below, within=root.path):
             path = prefix + entry.path if entry.path else folder
             if isinstance(entry, FoundFile) and entry.beside is not None:
                 doubles.append((path, entry))

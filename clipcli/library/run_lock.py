@@ -20,7 +20,7 @@ from typing import Self
 from clipcli.errors import LibraryLockedError, NoSpaceError
 from clipcli.library.sqlite_errors import shown
 
-__all__ = ["RunLock", "Running", "is_locked", "running"]
+__all__ = ["RunLock", "Running", "as_told", "is_locked", "running"]
 
 _LOCKED_BYTE = 1 << 30
 _TOLD_EVERY_S = 0.5
@@ -59,7 +59,7 @@ class RunLock:
                 if not _lock(handle):
                     owner = os.read(handle, 200).decode(errors="replace").partition("\n")[0]
                     raise LibraryLockedError(
-                        f"{self.what} the library {shown(self._library)}" + (f" ({owner})" if owner else "")
+                        f"{self.what} the library {shown(self._library)}" + (f" ({as_told(owner)})" if owner else "")
                     )
                 if _same_file(handle, self._path):  # else its owner has just removed it
                     self._handle = handle
@@ -104,6 +104,20 @@ class RunLock:
             raise LibraryLockedError(
                 f"the library {shown(self._library)} cannot be written here ({error.strerror})"
             ) from error
+
+
+def as_told(owner: str) -> str:
+    """For a person: the time on this machine's clock, with the day where that is another one."""
+    match = _OWNER.fullmatch(owner)
+    try:
+        since = datetime.fromisoformat(match[2]).astimezone() if match else None
+    except ValueError:
+        since = None
+    if match is None or since is None:
+        return owner
+    told = f"{since:%H:%M:%S}" if since.date() == datetime.now().date() else f"{since:%Y-%m-%d %H:%M}"
+    done = f", {int(match[3]):,} of {int(match[4]):,} pictures done" if match[3] else ""
+    return f"process {match[1]}, since {told}{done}"
 
 
 def is_locked(path: str) -> bool:

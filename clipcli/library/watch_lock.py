@@ -11,7 +11,7 @@ from typing import Self
 
 from clipcli.errors import LibraryLockedError
 from clipcli.library.roots import contains
-from clipcli.library.run_lock import RunLock, is_locked
+from clipcli.library.run_lock import RunLock, as_told, is_locked
 from clipcli.library.sqlite_errors import shown
 from clipcli.library.stored_paths import from_stored, to_stored
 
@@ -47,6 +47,5 @@ def refuse_watched(library: Path, named: Sequence[bytes]) -> None:
             for name in named:
                 whole = os.path.realpath(name)
                 if contains(folder, whole) or contains(whole, folder):
-                    raise LibraryLockedError(
-                        f"'clip embed --watch' keeps {os.fsdecode(folder)} up to date in {shown(library)} ({owner})"
-                    )
+                    where = f"{os.fsdecode(folder)} up to date in {shown(library)}"
+                    raise LibraryLockedError(f"'clip embed --watch' keeps {where} ({as_told(owner)})")

@@ -64,6 +64,7 @@ def walk(
     ignoring: Ignoring | None = None,
     doubles: bool = False,
     mounts: set[bytes] | None = None,
+    within: bytes | None = None,
 ) -> Iterator[FoundFile | UnreadableFolder]:
     """Every candidate below `top`, folder by folder in the order of their names.
 
@@ -76,10 +77,10 @@ def walk(
     Folders below `top` where another disk begins go to `mounts`, each before what lies in it.
 
     Hidden files and folders are left out, and so are the folders in `leave_out` (absolute paths). A symbolic link is
-    followed when it leads out of `top` to something not seen before: what lies inside is met in its own place, and a
-    folder around `top` would lead back to it.
+    followed when it leads out of `within` (a folder around `top`, by default itself) to something not seen before: what
+    lies inside is met in its own place, and a folder around it would lead back to it.
     """
-    inside = os.path.realpath(top).rstrip(b"/") + b"/"
+    inside = os.path.realpath(within or top).rstrip(b"/") + b"/"
     ignoring = ignoring or Ignoring(top)
     links: list[Link] = []
     disks = _Disks(mounts)

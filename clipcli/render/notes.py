@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from clipcli.render.text import printable
@@ -46,6 +46,13 @@ def routed(route: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _routes.remove(route)
+
+
+def say_cut_short(reasons: Iterable[str]) -> None:
+    """A line where files were skipped because they are cut short: what takes them all the same."""
+    count = sum(reason == "truncated" for reason in reasons)
+    if count:
+        say(f"{counted(count, 'file is', 'files are')} cut short: --accept-truncated takes what is left")
 
 
 def write_text(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,13 @@ def test_here_and_elsewhere_the_pixels_are_the_same(count: int, files: list[byte
         assert caught.value.reason == "missing"
 
 
-def test_one_that_crashes_among_many(files: list[bytes], model: Model, in_decoders: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("count", [2, 5])
+def test_one_that_crashes_among_several(
+    count: int, files: list[bytes], model: Model, in_decoders: Callable[[str], None]
+) -> None:
     in_decoders(CRASH)
-    with closing(PictureDecoder(model.spec.preprocess, count=len(files))) as decoder:
-        for file in files:
+    with closing(PictureDecoder(model.spec.preprocess, count=count)) as decoder:
+        for file in files[-count - 1 : -1]:
             if b"crash" in file:
                 with pytest.raises(ImageError, match="crashed") as caught:
                     decoder.pixels(file)
@@ -72,9 +74,23 @@ def test_one_that_hangs_alone(files: list[bytes], model: Model, monkeypatch: pyt
         raise ImageError("given up", reason="damaged")
 
     monkeypatch.setattr(decoded_picture, "open_image", hang)
-    monkeypatch.setattr(decoded_picture, "_WISH", replace(decoded_picture._WISH, limit_s=0.05))
+    monkeypatch.setattr(decoded_picture, "_LIMIT_S", 0.05)
     with closing(PictureDecoder(model.spec.preprocess, count=1)) as decoder:
         with pytest.raises(ImageError, match=r"not read within 0\.05 seconds") as caught:
             decoder.pixels(files[0])
         assert caught.value.reason == "too-slow"
     over.set()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_left_of_a_file_that_was_cut_short(count: int, tmp_path: Path, model: Model) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "whole.jpg").read_bytes()[:-2000])
+    with closing(PictureDecoder(model.spec.preprocess, count=count)) as decoder:
+        with pytest.raises(ImageError) as caught:
+            decoder.pixels(bytes(cut))
+        assert caught.value.reason == "truncated"
+    with closing(PictureDecoder(model.spec.preprocess, count=count, accept_truncated=True)) as decoder:
+        assert decoder.pixels(bytes(cut)).shape == decoder.pixels(bytes(tmp_path / "whole.jpg")).shape

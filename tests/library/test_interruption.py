@@ -100,7 +100,7 @@ def test_a_second_run_is_told_at_once_and_a_search_does_not_wait(
         began = time.monotonic()
         second = run_clip("embed", folder, "--db", library_file)
         assert (second.returncode, second.stdout) == (5, "")
-        assert f"another run is writing to the library {library_file} (process {process.pid} since" in second.stderr
+        assert f"another run is writing to the library {library_file} (process {process.pid}, since " in second.stderr
         found = run_clip("search", "red", "--db", library_file, "--format", "paths")
         assert found.returncode == 0
         assert found.stdout

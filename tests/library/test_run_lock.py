@@ -7,19 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from clipcli.errors import LibraryLockedError
-from clipcli.library.run_lock import RunLock, running
+from clipcli.library.run_lock import RunLock, as_told, running
 
 
 def test_the_second_is_told_at_once_by_whom(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "library.db"
     with RunLock(file):
         started = time.monotonic()
-        with pytest.raises(LibraryLockedError, match=rf"another run .* \(process {os.getpid()} since "), RunLock(file):
+        with pytest.raises(LibraryLockedError, match=rf"another run .* \(process {os.getpid()}, since "), RunLock(file):
             pytest.fail("two owners")
         assert time.monotonic() - started < 1
     assert list(file.parent.iterdir()) == []
@@ -73,7 +74,7 @@ def test_others_see_how_far_a_run_is(tmp_path: Path) -> None:
         found = running(file)
         assert found is not None
         assert (found.done, found.total) == (900, 900)
-        with pytest.raises(LibraryLockedError, match="900 of 900 done"), RunLock(file):
+        with pytest.raises(LibraryLockedError, match="900 of 900 pictures done"), RunLock(file):
             pass
     assert running(file) is None
 
@@ -83,3 +84,16 @@ def test_what_a_killed_run_leaves_is_no_run(left: str, tmp_path: Path) -> None:
     file = tmp_path / "library.db"
     Path(f"{file}-lock").write_text(left, encoding="latin-1")
     assert running(file) is None
+
+
+def test_the_time_in_the_message_is_this_machines() -> None:
+    now = datetime.now().astimezone().replace(microsecond=0)
+    elsewhere = now.astimezone(timezone(timedelta(hours=5, minutes=30))).isoformat(sep=" ")
+    assert as_told(f"process 7 since {elsewhere}") == f"process 7, since {now:%H:%M:%S}"
+    assert as_told(f"process 7 since {now}, 1200 of 50000 done").endswith(
+        f"{now:%H:%M:%S}, 1,200 of 50,000 pictures done"
+    )
+    before = now - timedelta(days=3)
+    assert as_told(f"process 7 since {before}") == f"process 7, since {before:%Y-%m-%d %H:%M}"
+    for owner in ("", "process", "process 7 since 2026-99-99 00:00:00+00:00"):
+        assert as_told(owner) == owner

@@ -77,7 +77,7 @@ def test_beside_a_run(embedding: subprocess.Popen[str], place: Place, tmp_path: 
     ):
         result = place.run(*refused)
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (5, "", 1), refused
-        assert f"another run is writing to the library {place.file} (process {embedding.pid} since" in result.stderr
+        assert f"another run is writing to the library {place.file} (process {embedding.pid}, since " in result.stderr
     for allowed in (
         ("search", "red", "-m", place.bundle),
         ("similar", photo, "-m", place.bundle),

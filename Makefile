@@ -4,7 +4,7 @@
 #   make test    the whole test suite with coverage
 #   make lint    ruff, and mypy strict on all three packages
 #   make bench   measure this machine beside rclip, which gets an environment of its own, and write docs/benchmarks.md
-#   make docs    write docs/cli.md anew from --help
+#   make docs    write docs/cli.md anew from --help, docs/models.md from docs/models.json
 #   make help    this list
 #
 # PYTHON=python3.12 picks the interpreter; PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and the like work as pip knows them.
@@ -37,6 +37,7 @@ bench: $(VENV)/.dev-ready $(PEERS)/.ready
 
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -m docs.write_cli
+	$(BIN)/python -m docs.write_models
 
 help:
 	@sed -n 's/^#   //p' Makefile

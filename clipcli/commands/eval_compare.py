@@ -121,7 +121,7 @@ def compare(
     records = [{**record, **costs[number % len(costs)]} for number, record in enumerate(records)]
     names = _names(opened, list(dict.fromkeys(models)))
     if chart is not None:
-        _draw(records, names, chart, dark=dark)
+        draw(records, names, chart, dark=dark)
     if written == "table":
         write_compared(records, names)
         say_how(measured, sum(len(each.pictures) for each in asked))
@@ -170,7 +170,8 @@ def _costs(models: Sequence[Measured], pictures: Sequence[Path | bytes], *, spee
     ]
 
 
-def _draw(records: Sequence[Record], names: Sequence[str], path: Path, *, dark: bool) -> None:
+def draw(records: Sequence[Record], names: Sequence[str], path: Path, *, dark: bool) -> None:
+    """The picture of what was measured; `records` go round the models as `names` does. Raises as `save_figure`."""
     from clipcli.render.comparison_figure import Panel, Row, draw_comparison
     from clipcli.render.figure_style import DARK, LIGHT
     from clipcli.render.notes import counted

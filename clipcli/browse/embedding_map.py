@@ -1,6 +1,6 @@
-"""A map of the pictures: embeddings laid out in the plane, in clusters that a person's own words give names to.
+"""A map of the pictures: embeddings laid out in the plane, in clusters.
 
-Shapes: N images, D embedding, K clusters, W words.
+Shapes: N images, D embedding, K clusters.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from clipcli.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clipcli.browse.jobs import Tell
-    from clipcli.browse.model_in_use import Encoding
 
-__all__ = ["METHODS", "Clusters", "draw_map", "name_clusters"]
+__all__ = ["METHODS", "Clusters", "draw_map"]
 
 METHODS = ("pca", "umap")
 _MOST_POINTS = 50_000
@@ -30,7 +27,6 @@ _PICTURES_PER_CLUSTER = 12  # at least, on the average
 _ROUNDS = 25
 _CLUSTERED_IN = 32  # principal components: beyond them it is mostly noise
 _EXAMPLES = 6
-_NAMES = 3
 _UMAP_STAGES = 2
 
 Vectors = NDArray[np.float32]
@@ -81,36 +77,6 @@ def draw_map(ids: NDArray[np.int64], rows: Vectors, method: str, tell: Tell) -> 
         "clusters": [described for described, _ in clusters],
     }
     return result, Clusters(means=means, counts=np.bincount(near))
-
-
-def name_clusters(clusters: Clusters, words: Sequence[str], encoding: Encoding) -> list[dict[str, Any]]:
-    """For each cluster the words that fit it best, by how much better they fit it than they fit the others.
-
-    A word that fits everything says nothing, so it is the lead over the mean of all clusters that decides.
-    """
-    vectors = encoding.words(words).astype(np.float64)  # (W, D)
-    lengths = np.linalg.norm(clusters.means, axis=1, keepdims=True)
-    cosines = (clusters.means / np.maximum(lengths, 1e-12)) @ vectors.T  # (K, W)
-    count = len(cosines)
-    others = (cosines.sum(axis=0) - cosines) / max(1, count - 1) if count > 1 else np.zeros_like(cosines)
-    leads = cosines - others if count > 1 else cosines
-    named = []
-    for number in range(count):
-        best = np.argsort(-leads[number], kind="stable")[:_NAMES]
-        named.append(
-            {
-                "cluster": number,
-                "labels": [
-                    {
-                        "word": words[place],
-                        "score": round(float(cosines[number, place]), 4),
-                        "lead": round(float(leads[number, place]), 4),
-                    }
-                    for place in best
-                ],
-            }
-        )
-    return named
 
 
 def _principal(rows: Vectors, count: int) -> NDArray[np.float32]:

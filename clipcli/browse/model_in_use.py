@@ -48,6 +48,7 @@ class Encoding:
         self._model = model
         self._lock = threading.Lock()
         self._texts: OrderedDict[str, Vector] = OrderedDict()
+        self._everyday: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
         self._used: set[str] = set()
 
     @property
@@ -79,6 +80,17 @@ class Encoding:
         with self._lock:
             self._used.add("image")
         return vector
+
+    def everyday(self, words: Sequence[str]) -> NDArray[np.float32]:
+        """As `words`, of those that are asked for again and again: kept."""
+        key = tuple(words)
+        with self._lock:
+            kept = self._everyday
+        if kept is None or kept[0] != key:
+            kept = key, self.words(words)
+            with self._lock:
+                self._everyday = kept
+        return kept[1]
 
     def words(self, words: Sequence[str]) -> NDArray[np.float32]:
         """(C, D): each word in the model's own prompt templates."""

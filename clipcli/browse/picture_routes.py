@@ -12,8 +12,9 @@ from starlette.routing import Route
 from clipcli.browse import pictures
 from clipcli.browse.answers import BAD, NOT_A_PICTURE, NOT_FOUND, Refusal, answer, read_json
 from clipcli.browse.asked import Fields, page_of, read_filters
+from clipcli.browse.cluster_names import name_clusters
 from clipcli.browse.duplicate_review import decided, groups_of
-from clipcli.browse.embedding_map import METHODS, Clusters, draw_map, name_clusters
+from clipcli.browse.embedding_map import METHODS, Clusters, draw_map
 from clipcli.browse.exports import Export, export
 from clipcli.browse.thumbs import SIZES
 from clipcli.errors import ImageError

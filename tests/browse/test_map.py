@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from starlette.testclient import TestClient
 
 from clipcli.browse import embedding_map
 from clipcli.browse.answers import Refusal
-from clipcli.browse.embedding_map import draw_map, name_clusters
+from clipcli.browse.cluster_names import EVERYDAY, name_clusters
+from clipcli.browse.embedding_map import draw_map
 from clipcli.browse.jobs import Job, Jobs, Tell
 from clipcli.errors import MissingExtraError
 from tests.browse.conftest import code_of, finished
@@ -107,25 +109,55 @@ def test_umap_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Words:
-    """In place of a model: each word is one of the axes."""
+    """In place of a model: a number is one of the axes, and whatever else points anywhere, the same way every time."""
 
-    def words(self, words: list[str]) -> NDArray[np.float32]:
-        return np.stack(
-            [
-                np.eye(16, dtype=np.float32)[int(word)] if word.isdigit() else np.ones(16, np.float32) / 4
-                for word in words
-            ]
-        )
+    def words(self, words: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([self._vector(word) for word in words])
+
+    def everyday(self, words: Sequence[str]) -> NDArray[np.float32]:
+        return self.words(words)
+
+    @staticmethod
+    def _vector(word: str) -> NDArray[np.float32]:
+        vector = np.random.default_rng(list(word.encode())).normal(size=16)
+        if word.isdigit():
+            vector = 4 * np.eye(16)[int(word)] + 0.1 * vector
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def named(words: Sequence[str]) -> tuple[list[list[str]], list[int]]:
+    """The names of the clusters of three heaps, best first, and which heap each cluster lies in."""
+    _, clusters = draw_map(np.arange(180, dtype=np.int64), heaps(), "pca", tell)
+    found = name_clusters(clusters, words, Words())
+    for one in found:
+        leads = [label["lead"] for label in one["labels"]]
+        assert leads == sorted(leads, reverse=True)
+        assert len(leads) <= 3
+    return [[label["word"] for label in one["labels"]] for one in found], [
+        int(np.argmax(mean[:3])) for mean in clusters.means
+    ]
 
 
 def test_words_name_what_they_fit_better_than_the_rest() -> None:
-    rows = heaps()
-    _, clusters = draw_map(np.arange(180, dtype=np.int64), rows, "pca", tell)
-    named = name_clusters(clusters, ["any", "0", "1", "2", "9"], Words())
-    heap_of = [int(np.argmax(mean[:3])) for mean in clusters.means]
-    assert [one["labels"][0]["word"] for one in named] == [str(number) for number in heap_of]
-    assert all(len(one["labels"]) == 3 for one in named)
-    assert all(one["labels"][0]["lead"] >= one["labels"][1]["lead"] for one in named)
+    names, heap_of = named(["any", "0", "1", "2", "9"])
+    assert [one[0] for one in names] == [str(number) for number in heap_of]
+
+
+def test_a_cluster_that_no_word_fits_has_no_name() -> None:
+    names, heap_of = named(["1"])
+    assert [bool(one) for one in names] == [number == 1 for number in heap_of]
+    for words in (["7", "8", "9"], ["7"], [str(number) for number in range(5, 16)]):
+        assert named(words)[0] == [[]] * len(heap_of), words
+
+
+def test_words_that_are_like_any_other_name_nothing() -> None:
+    """Of a hundred words that mean nothing here, one always lies nearest; that is no reason to use it."""
+    names, _ = named([f"nothing {number}" for number in range(100)])
+    assert sum(map(bool, names)) <= 1
+
+
+def test_the_everyday_words_are_many_and_different() -> None:
+    assert len(set(EVERYDAY)) == len(EVERYDAY) >= 40
 
 
 def test_the_page_asks_for_a_map_and_names(client: TestClient) -> None:
@@ -134,7 +166,8 @@ def test_the_page_asks_for_a_map_and_names(client: TestClient) -> None:
     assert len(done["result"]["ids"]) == 12
     assert client.post("/api/map", json={"method": "pca"}).json()["job"] == done["job"]  # not computed again
     labelled = client.post("/api/map/labels", json={"job": done["job"], "words": ["red", " red ", "blue", ""]}).json()
-    assert {label["word"] for label in labelled["clusters"][0]["labels"]} == {"red", "blue"}
+    words = {label["word"] for cluster in labelled["clusters"] for label in cluster["labels"]}
+    assert words <= {"red", "blue"}
     some = finished(client, client.post("/api/map", json={"filters": {"format_is": ["png"]}}).json())
     assert len(some["result"]["ids"]) == 6
     for content in ({"method": "t-sne"}, {"method": 1}, {"words": []}):

@@ -82,13 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("photos", type=Path, help="photographs and captions, Parquet")
     parser.add_argument("--only", metavar="TEXT", help="cases whose name has TEXT in it")
     parser.add_argument("--layers", type=int, metavar="N", help="keep at most N layers of each tower")
+    parser.add_argument("--words", type=int, metavar="N", help="keep at most N entries of OpenCLIP's vocabularies")
     parser.add_argument("--onnx", action="store_true", help="go on to a bundle and ONNX Runtime")
     parser.add_argument("--count", type=int, default=6, help="photographs (default 6)")
     parser.add_argument("--one", metavar="KEY", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.one:
         case = next(case for case in CASES if case.key == given.one)
-        print(json.dumps(measure(case, given.photos, given.count, given.layers, given.onnx)))
+        print(json.dumps(measure(case, given.photos, given.count, given.layers, given.onnx, given.words)))
         return
     print("| " + " | ".join(FIELDS) + " |\n|" + " --- |" * len(FIELDS), flush=True)
     for case in CASES:
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         own = [sys.executable, "-m", "benchmarks.peer_parity", str(given.photos), "--one", case.key]
         own += ["--count", str(given.count), *(["--onnx"] if given.onnx else [])]
         own += [] if given.layers is None else ["--layers", str(given.layers)]
+        own += [] if given.words is None else ["--words", str(given.words)]
         done = subprocess.run(own, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"| {case.key} | FAILED: {(done.stderr.strip().splitlines() or ['?'])[-1]} |", flush=True)
@@ -106,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("| " + " | ".join(str(row.get(field, "")) for field in FIELDS) + " |", flush=True)
 
 
-def measure(case: Case, photos: Path, count: int, layers: int | None, onnx: bool) -> dict[str, Any]:
+def measure(
+    case: Case, photos: Path, count: int, layers: int | None, onnx: bool, words: int | None = None
+) -> dict[str, Any]:
     """A row of the table. `other` is the largest cosine between different inputs: near 1 nothing would be proved."""
     import resource
 
@@ -120,7 +124,7 @@ def measure(case: Case, photos: Path, count: int, layers: int | None, onnx: bool
     texts = [caption for captions in table["captions"] for caption in captions.as_py()[:2]]
     texts += ["", "Café &amp; bar!! it's  30€ <b>", "日本語 😀", "a " * 200]
     with tempfile.TemporaryDirectory(prefix="clip-parity-") as folder:
-        peer = _peer(case, Path(folder) / "model", pictures, texts, layers)
+        peer = _peer(case, Path(folder) / "model", pictures, texts, layers, words)
         row, images, sentences, tokens = _ours(peer.path, pictures, texts)
         row |= {
             "format": f"{case.format} ({peer.library})",
@@ -137,7 +141,7 @@ def measure(case: Case, photos: Path, count: int, layers: int | None, onnx: bool
     return row
 
 
-def _peer(case: Case, path: Path, pictures: list[Any], texts: list[str], layers: int | None) -> Any:
+def _peer(case: Case, path: Path, pictures: list[Any], texts: list[str], layers: int | None, words: int | None) -> Any:
     from benchmarks import peers
 
     def change(config: dict[str, Any]) -> None:
@@ -150,6 +154,8 @@ def _peer(case: Case, path: Path, pictures: list[Any], texts: list[str], layers:
                 settings["layers"] = [min(blocks, layers) for blocks in settings["layers"]]
             elif settings.get("timm_model_name") and limit < 1000:
                 settings["timm_depth"] = limit
+        if words:
+            config["text_cfg"]["vocab_size"] = min(words, config["text_cfg"]["vocab_size"])
 
     if case.format == "openai":
         return peers.openai_file(case.name, path / "model.pt", pictures, texts, change)

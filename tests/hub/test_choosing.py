@@ -80,6 +80,8 @@ def test_immich_without_what_is_for_other_devices() -> None:
         (["pytorch_model.bin", "model.safetensors"], {"model.safetensors"}),
         (["pytorch_model.bin", "tf_model.h5"], {"pytorch_model.bin"}),
         (["pytorch_model.bin", *SHARDS], set(SHARDS)),
+        (["ViT-B-32.pt"], {"ViT-B-32.pt"}),
+        (["ViT-B-32.pt", "model.safetensors"], {"model.safetensors"}),
     ],
 )
 def test_weights_once_and_rather_as_safetensors(names: list[str], weights: set[str]) -> None:
@@ -88,7 +90,9 @@ def test_weights_once_and_rather_as_safetensors(names: list[str], weights: set[s
     assert files == {*weights, *TEXTS, *({"open_clip_config.json"} & set(names))}
 
 
-@pytest.mark.parametrize("names", [[], ["README.md"], ["model.safetensors"], ["config.json", "model.gguf"]])
+@pytest.mark.parametrize(
+    "names", [[], ["README.md"], ["model.safetensors"], ["config.json", "model.gguf"], ["one.pt", "other.pt"]]
+)
 def test_a_repository_without_a_model(names: list[str]) -> None:
     with pytest.raises(NotFoundError, match="owner/model"):
         choose(listing(*names))

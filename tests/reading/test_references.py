@@ -8,21 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from clipcli.bundle.installed import models_folder
 from clipcli.bundle.probe import smallest_cosine
 from clipcli.errors import ModelError, UsageError
 from tests.reading.lively import FOLDER, Reference, load, pixels, weights
 from tests.reading.public_formats import write, write_merges
 from trainer.config import Activation
+from trainer.reading import vocabulary
 from trainer.reading.found import Choices, Found
 from trainer.reading.importing import build, read_model
+from trainer.reading.vocabulary import OPENAI_MARKERS, clip_tokenizer
 from trainer.towers import Clip
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 EXACT = 0.999999  # measured: 0.9999999 and better everywhere
 
 
-def embed(model: Clip, reference: Reference) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def embed(model: Clip, reference: Reference) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     with torch.no_grad():
         return model.encode_image(pixels(reference.size)).numpy(), model.encode_text(reference.tokens).numpy()
 
@@ -103,6 +107,23 @@ def test_a_bare_checkpoint_has_to_be_told_its_activation(layout: str, tmp_path: 
     write_merges(tmp_path / "merges.txt")
     with pytest.raises(UsageError, match="how many heads"):
         read_model(path, Choices())
+
+
+def test_the_original_vocabulary_of_a_model_that_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's files come without it; whoever has any model with the same one needs no second copy."""
+    monkeypatch.setattr(vocabulary, "find_spec", lambda _: None)  # no installed package brings one
+    file = write(load("openai-vit-quick"), tmp_path / "source")
+    merges = file.with_name("merges.txt").rename(tmp_path / "merges.txt")
+    with pytest.raises(UsageError, match="clip models pull clip-vit-b-32"):
+        read_model(file, Choices())
+    (models_folder() / "other").mkdir(parents=True)
+    (models_folder() / "other" / "tokenizer.json").write_text("{}")
+    (models_folder() / "theirs").mkdir()
+    installed = models_folder() / "theirs" / "tokenizer.json"
+    installed.write_bytes(clip_tokenizer(vocabulary.read_merges(merges), OPENAI_MARKERS))
+    found = read_model(file, Choices())
+    assert found.notes == (f"the vocabulary is taken from {installed}",)
+    assert found.tokenizer == installed.read_bytes()
 
 
 def test_a_published_size_without_its_activation(tmp_path: Path) -> None:

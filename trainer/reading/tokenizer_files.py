@@ -37,7 +37,7 @@ def clip_words(source: Path, vocabulary: int, chosen: Path | None, markers: tupl
     if place is None:
         raise UsageError(
             "the weights come without their vocabulary: give --tokenizer FILE, the tokenizer.json or merges.txt of any "
-            f"CLIP model, or {MERGES_FILE} (pip install open-clip-torch brings it)"
+            f"CLIP model, or {MERGES_FILE} (pip install open-clip-torch brings it, clip models pull clip-vit-b-32 too)"
         )
     file = clip_tokenizer(read_merges(place), markers)
     if vocabulary != 49_408:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
+from clipcli.bundle.installed import models_folder
 from clipcli.bundle.spec import TOKENIZER_FILE
 from clipcli.errors import ModelError
 
@@ -83,7 +84,7 @@ def read_merges(path: Path) -> Merges:
 
 
 def find_merges(beside: Path) -> Path | None:
-    """Where the vocabulary may lie on this machine: beside the weights, or in an installed package that brings it."""
+    """Where the vocabulary may lie: beside the weights, in a package that brings it, in a model that is installed."""
     folder = beside if beside.is_dir() else beside.parent
     for name in (MERGES_FILE, "merges.txt", TOKENIZER_FILE):
         if (folder / name).is_file():
@@ -93,7 +94,14 @@ def find_merges(beside: Path) -> Path | None:
         for place in (found and found.submodule_search_locations) or ():
             if (Path(place) / MERGES_FILE).is_file():
                 return Path(place) / MERGES_FILE
-    return None
+    return next((file for file in sorted(models_folder().glob(f"*/{TOKENIZER_FILE}")) if _is_original(file)), None)
+
+
+def _is_original(file: Path) -> bool:
+    try:
+        return bool(read_merges(file))
+    except ModelError:
+        return False
 
 
 def _of_json(text: str, path: Path) -> Merges:

@@ -16,6 +16,7 @@ __all__ = ["Choice", "choose", "files_of_bundle"]
 _TEXTS = ("config.json", "preprocessor_config.json", TOKENIZER_FILE, "tokenizer_config.json", "README.md")
 _WEIGHTS_TEXTS = (
     *_TEXTS, "open_clip_config.json", "processor_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+    "bpe_simple_vocab_16e6.txt.gz",
 )  # fmt: skip
 # The first that is there; safetensors before pickles.
 _OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
@@ -60,7 +61,7 @@ def choose(listing: Listing, *, precisions: tuple[str, ...] = (), logits_known: 
     if not weights:
         raise NotFoundError(
             f"{listing.repository} holds no model known here: no ONNX graphs of two towers (onnx/vision_model.onnx, "
-            "visual/model.onnx), no open_clip_config.json, no weights of transformers"
+            "visual/model.onnx), no open_clip_config.json, no weights of transformers, no .pt file by itself"
         )
     return Choice(kind="weights", files=_picked(listing, [*weights, *_WEIGHTS_TEXTS]))
 
@@ -120,12 +121,13 @@ def _of_immich(names: Mapping[str, RemoteFile]) -> list[str]:
 def _weights(names: Mapping[str, RemoteFile]) -> list[str]:
     if "open_clip_config.json" in names:
         return [name for name in _OPEN_CLIP if name in names][:1]
+    alone = [name for name in names if re.fullmatch(r"[^/]+\.pt", name)]
     if "config.json" not in names:
-        return []
+        return alone if len(alone) == 1 else []
     whole = [name for name in _TRANSFORMERS if name in names][:1]
     if whole and whole[0].endswith(".safetensors"):
         return whole
     for index, pattern in _SHARDED.items():
         if index in names and (index.startswith("model") or not whole):
             return [index, *(name for name in names if re.fullmatch(pattern, name))]
-    return whole
+    return whole or (alone if len(alone) == 1 else [])

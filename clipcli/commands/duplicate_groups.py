@@ -54,7 +54,7 @@ def _gallery(groups: Sequence[Group]) -> Gallery:
             )
             for each in (group.kept, *group.copies)
         ]
-        sections.append(Section(tiles=tuple(tiles), heading=f"{number}"))
+        sections.append(Section(tiles=tuple(tiles), heading=f"Group {number}, {counted(len(tiles), 'picture')}"))
     told = f"{counted(len(groups), 'group')}, the one to keep first"
     return Gallery(title="Duplicates", sections=tuple(sections), remark=told, nothing="no duplicates")
 

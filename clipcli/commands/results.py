@@ -69,11 +69,12 @@ class Asked:
 class Found:
     """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none.
 
-    `title` is the query in words.
+    `title` is the query in words, `asked_with` the pictures in it that are wanted more of.
     """
 
     hits: Sequence[Hit]
     title: str = ""
+    asked_with: Sequence[bytes] = ()
     facts: Facts = field(default_factory=dict)
     remark: str = ""
     nothing: str = ""
@@ -131,10 +132,21 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
     return Found(
         hits=answer.hits,
         title=str(asked.query),
+        asked_with=_asked_with(asked.query, library),
         facts=facts_of(library, [hit.image_id for hit in answer.hits]) if asked.facts else {},
         remark=_remark(answer, library, chosen),
         nothing=_why_nothing(asked, answer),
     )
+
+
+def _asked_with(query: Query, library: Library) -> list[bytes]:
+    """The pictures of the query that count for it, as absolute paths, in order."""
+    from clipcli.library.search import paths_of
+
+    meant = [term.what for term in query.terms if term.weight > 0 and not isinstance(term.what, str)]
+    stored = paths_of(library, [what for what in meant if isinstance(what, int)])
+    paths = [stored.get(what) if isinstance(what, int) else os.path.abspath(os.fsencode(what)) for what in meant]
+    return [path for path in paths if path is not None]
 
 
 def _asked_before(model: Model) -> FeatureCache:
@@ -217,7 +229,10 @@ def _gallery(found: Found) -> Gallery:
         )
         for hit in found.hits
     ]
-    sections = (Section(tiles=tuple(tiles)),) if tiles else ()
+    asked = tuple(Tile(path=path) for path in found.asked_with)
+    sections = (Section(tiles=tuple(tiles), heading="Found" if asked else ""),) if tiles else ()
+    if tiles and asked:
+        sections = (Section(tiles=asked, heading="Asked with"), *sections)
     return Gallery(title=found.title, sections=sections, remark=found.remark, nothing=found.nothing)
 
 

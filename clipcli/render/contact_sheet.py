@@ -46,6 +46,11 @@ class _Measures:
     def width(self) -> int:
         return self.across * (self.tile + self.gap) + self.gap
 
+    @property
+    def room(self) -> int:
+        """Of a page, what is left between its margins above its number."""
+        return (self.page or 0) - 2 * self.gap - 2 * self.letters
+
 
 # A4 at 200 dots an inch is 1654 x 2339. Names are in 8 points there.
 _PAGE = _Measures(across=4, tile=373, letters=22, gap=32, page=2339, dots_per_inch=200)
@@ -104,7 +109,10 @@ def write_sheet(gallery: Gallery, pictures: Pictures, path: Path) -> int:
     coming = iter(pictures)
     with new_file(path) as file:
         for number, page in enumerate(pages):
-            _save(_drawn(page, coming, measures, height), file, path.suffix.lower(), measures, more=number > 0)
+            sheet = _drawn(page, coming, measures, height)
+            if len(pages) > 1:
+                _number(sheet, f"{number + 1} / {len(pages)}", measures)
+            _save(sheet, file, path.suffix.lower(), measures, more=number > 0)
     return len(shown.paths)
 
 
@@ -127,8 +135,8 @@ def _blocks(gallery: Gallery, measures: _Measures) -> Iterator[_Block]:
     across = measures.width - 2 * measures.gap
     for line in title.wrapped(printable(gallery.title), across):
         yield _Line(text=line, letters=title, colour=INK)
-    told = gallery.remark if gallery.sections else gallery.nothing
-    for line in small.wrapped(printable(told), across) if told else ():
+    told = (gallery.remark, gallery.legend) if gallery.sections else (gallery.nothing,)
+    for line in [line for each in told if each for line in small.wrapped(printable(each), across)]:
         yield _Line(text=line, letters=small, colour=FAINT)
     for section in gallery.sections:
         for number, line in enumerate(heading.wrapped(printable(section.heading), across) if section.heading else ()):
@@ -152,7 +160,7 @@ def _paged(blocks: Sequence[_Block], measures: _Measures) -> Iterator[list[_Bloc
     if measures.page is None:
         yield list(blocks)
         return
-    room = measures.page - 2 * measures.gap
+    room = measures.room
     page: list[_Block] = []
     used = 0
     for number, block in enumerate(blocks):
@@ -173,46 +181,75 @@ def _paged(blocks: Sequence[_Block], measures: _Measures) -> Iterator[list[_Bloc
 def _drawn(
     blocks: Sequence[_Block], coming: Iterator[Picture | ImageError], measures: _Measures, height: int
 ) -> Picture:
+    """A page; or one picture without the room that was kept for larger ones to the right and below."""
     from PIL import Image
 
     sheet = Image.new("RGB", (measures.width, height), PAPER)
     letters = Lettering(measures.letters)
-    top = measures.gap
+    top, right = measures.gap, 0.0
     for block in blocks:
         if isinstance(block, _Line):
             block.letters.draw(sheet, (measures.gap, top + block.above), block.text, block.colour)
-        else:
-            for number, lines in enumerate(block.lines):
-                left = measures.gap + number * (measures.tile + measures.gap)
-                _draw_tile(sheet, (left, top + measures.gap), next(coming), lines, letters, measures)
-        top += block.height
-    return sheet
+            right = max(right, measures.gap + block.letters.length(block.text))
+            top += block.height
+            continue
+        fitted = [_fitted(next(coming), measures) for _ in block.tiles]
+        foot = top + measures.gap + max(_high(each, measures) for each in fitted)
+        for number, (picture, lines) in enumerate(zip(fitted, block.lines, strict=True)):
+            left = measures.gap + number * (measures.tile + measures.gap)
+            wide = _draw_picture(sheet, (left, foot), picture, letters, measures)
+            for at, line in enumerate(lines):
+                letters.draw(sheet, (left, foot + measures.gap // 4 + at * letters.line_height), line, INK)
+            right = max(right, left + wide, *(left + letters.length(line) for line in lines))
+        top += block.height - measures.box[1] + foot - top - measures.gap
+    if measures.page is not None:
+        return sheet
+    return sheet.crop((0, 0, min(measures.width, round(right) + measures.gap), min(height, top + measures.gap)))
 
 
-def _draw_tile(
+def _fitted(picture: Picture | ImageError, measures: _Measures) -> Picture | ImageError:
+    """The picture whole in its box. A small one stays as it is."""
+    from PIL import Image
+
+    if isinstance(picture, ImageError):
+        return picture
+    small = picture.copy()
+    small.thumbnail(measures.box, Image.Resampling.LANCZOS)
+    return small
+
+
+def _high(picture: Picture | ImageError, measures: _Measures) -> int:
+    return measures.box[1] if isinstance(picture, ImageError) else picture.height
+
+
+def _draw_picture(
     sheet: Picture,
     at: tuple[int, int],
     picture: Picture | ImageError,
-    lines: Sequence[str],
     letters: Lettering,
     measures: _Measures,
-) -> None:
-    from PIL import Image, ImageDraw
+) -> int:
+    """A picture, or a frame that says why there is none, with its left foot there; how wide it is."""
+    from PIL import ImageDraw
 
-    left, top = at
+    left, foot = at
+    if not isinstance(picture, ImageError):
+        sheet.paste(picture, (left, foot - picture.height))
+        return picture.width
     wide, high = measures.box
-    if isinstance(picture, ImageError):
-        ImageDraw.Draw(sheet).rectangle((left, top, left + wide - 1, top + high - 1), outline=FRAME, width=2)
-        inside = letters.wrapped(f"cannot be read: {printable(str(picture))}", wide - 24)
-        for number, line in enumerate(inside[: (high - 16) // letters.line_height]):
-            letters.draw(sheet, (left + 12, top + 8 + number * letters.line_height), line, FAINT)
-    else:
-        small = picture.copy()
-        small.thumbnail((wide, high), Image.Resampling.LANCZOS)
-        sheet.paste(small, (left, top + high - small.height))
-    below = top + high + measures.gap // 4
-    for number, line in enumerate(lines):
-        letters.draw(sheet, (left, below + number * letters.line_height), line, INK)
+    top = foot - high
+    ImageDraw.Draw(sheet).rectangle((left, top, left + wide - 1, foot - 1), outline=FRAME, width=2)
+    inside = letters.wrapped(f"cannot be read: {printable(str(picture))}", wide - 24)
+    for number, line in enumerate(inside[: (high - 16) // letters.line_height]):
+        letters.draw(sheet, (left + 12, top + 8 + number * letters.line_height), line, FAINT)
+    return wide
+
+
+def _number(page: Picture, text: str, measures: _Measures) -> None:
+    """The page's number at its right foot."""
+    letters = Lettering(measures.letters)
+    left = page.width - measures.gap - round(letters.length(text))
+    letters.draw(page, (left, page.height - measures.gap - letters.line_height), text, FAINT)
 
 
 def _save(page: Picture, file: IO[bytes], suffix: str, measures: _Measures, *, more: bool) -> None:

@@ -66,6 +66,12 @@ class Gallery:
     nothing: str = "nothing found"
 
     @property
+    def legend(self) -> str:
+        """What a mark on the tiles means, where one has it."""
+        marked = any(tile.detail.startswith("~") for section in self.sections for tile in section.tiles)
+        return "~ before a date: only the file's own time says so" if marked else ""
+
+    @property
     def paths(self) -> list[bytes]:
         """A path for each tile, in order."""
         return [tile.path for section in self.sections for tile in section.tiles]

@@ -40,8 +40,8 @@ body { margin: 0 auto; max-width: 110rem; padding: 1.5rem; background: var(--pap
   font: 1rem/1.4 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2rem 0 .75rem; overflow-wrap: anywhere; }
-p { margin: 0 0 1.25rem; color: var(--faint); overflow-wrap: anywhere; }
-ul { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
+p { margin: 0 0 .5rem; color: var(--faint); overflow-wrap: anywhere; }
+ul { list-style: none; margin: 1.25rem 0 0; padding: 0; display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(11rem, 100%), 1fr)); }
 li { background: var(--tile); border-radius: .5rem; overflow: hidden; break-inside: avoid; }
 a { display: block; height: 100%; color: inherit; text-decoration: none; border-radius: .5rem; }
@@ -103,8 +103,9 @@ def _parts(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
     )
-    if gallery.remark:
-        yield f"<p>{_safe(gallery.remark)}</p>\n"
+    for told in (gallery.remark, gallery.legend):
+        if told:
+            yield f"<p>{_safe(told)}</p>\n"
     if not gallery.sections:
         yield f"<p>{_safe(gallery.nothing)}</p>\n"
     for section in gallery.sections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.commands.result_options import PreviewWay
+from clipcli.render.gallery import Gallery, Section, Tile
 from clipcli.render.terminal import Way
 from tests.pictures.test_html_page import Read
 from tests.tiny_library import make_tiny_library
@@ -52,11 +54,39 @@ def test_records_are_the_same_with_a_page_beside_them(clip: Clip, tmp_path: Path
     assert len(names(tmp_path / "page.html")) == 5
 
 
-def test_similar_leaves_out_what_it_was_asked_with(clip: Clip, tmp_path: Path, photos: Path) -> None:
-    assert clip("similar", photos / "red.png", "--html", "page.html", "--sheet", "sheet.png").exit_code == 0
-    assert len(names(tmp_path / "page.html")) == 4
+@pytest.mark.parametrize("way", ["similar", "--like", "id"])
+def test_the_picture_asked_with_stands_first_and_is_not_found_again(
+    way: str, clip: Clip, tmp_path: Path, photos: Path
+) -> None:
+    known = json.loads(clip("search", "red", "-k", "1", "--format", "json").stdout)[0]
+    asked, first = photos / "red.png", "red.png"
+    if way == "id":
+        asked, first = f"id:{known['image_id']}", Path(known["path"]).name
+    arguments = ("search", "--like", asked) if way == "--like" else ("similar", asked)
+    assert clip(*arguments, "--html", "page.html", "--sheet", "sheet.png").exit_code == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    begun, found = page.split("<h2>")[1:]
+    assert begun.startswith("Asked with")
+    assert [Path(link["title"]).name for link in Read(begun).all("a")] == [first]
+    again = [Path(link["title"]).name for link in Read(found).all("a")]
+    assert len(again) == (5 if way == "--like" else 4)  # a search finds it as well
+    assert (first in again) == (way == "--like")
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.width > 1000
+        assert sheet.height > 600  # two rows
+
+
+def test_what_is_taken_away_is_not_shown_as_asked_with(clip: Clip, tmp_path: Path, photos: Path) -> None:
+    assert clip("search", "red", "--minus", f"{photos / 'blue.png'}", "--html", "page.html").exit_code == 0
+    assert "<h2>" not in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_a_date_of_the_file_is_explained(clip: Clip, tmp_path: Path) -> None:
+    clip("search", "red", "--html", "page.html")
+    assert (
+        "~ before a date: only the file's own time says so" in Read((tmp_path / "page.html").read_text("utf-8")).words
+    )
+    plain = Gallery(title="x", sections=(Section(tiles=(Tile(path=b"/a.jpg", detail="2021-07-04"),)),))
+    assert plain.legend == ""
 
 
 def test_nothing_found_makes_a_page_that_says_so(clip: Clip, tmp_path: Path) -> None:
@@ -103,13 +133,12 @@ def test_groups_of_duplicates_stand_together(clip: Clip, doubled: Path, tmp_path
     assert done.exit_code == 0, done.stderr
     page = Read((tmp_path / "page.html").read_text("utf-8"))
     assert names(tmp_path / "page.html") == ["blue.png", "blue again.png", "red.png", "red again.png"]
-    assert [word for word in page.words if word in ("1", "2", "keep", "exact")] == [
-        "1",
-        "keep",
-        "exact",
-        "2",
-        "keep",
-        "exact",
+    group = ["keep", "exact"]
+    assert [word for word in page.words if word.startswith("Group ") or word in group] == [
+        "Group 1, 2 pictures",
+        *group,
+        "Group 2, 2 pictures",
+        *group,
     ]
     assert (tmp_path / "sheet.pdf").read_bytes().startswith(b"%PDF")
     assert run("duplicates", "--delete", "--yes", "--html", "page.html").exit_code == 2

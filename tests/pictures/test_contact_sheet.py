@@ -70,7 +70,33 @@ def test_a_heading_is_never_the_last_thing_on_a_page() -> None:
     assert len(pages) > 3
     assert [block for page in pages for block in page] == blocks
     assert all(isinstance(page[-1], contact_sheet._Row) for page in pages)
-    assert all(sum(block.height for block in page) <= measures.page - 2 * measures.gap for page in pages)
+    assert all(sum(block.height for block in page) <= measures.room for page in pages)
+    assert measures.room < measures.page - 2 * measures.gap - Lettering(measures.letters).line_height  # the number
+
+
+@pytest.mark.parametrize("sizes", [[(80, 60)], [(300, 30)] * 3, [(60, 300), (30, 30)], [(30, 20)] * 6])
+def test_no_white_is_left_beside_or_below(sizes: list[tuple[int, int]], tmp_path: Path) -> None:
+    """All around stands the same margin, whatever shapes came; a row is as high as its highest picture."""
+    pictures = [Image.new("RGB", size, COLOURS[0]) for size in sizes]
+    shown = Gallery(title="", sections=(gallery(len(sizes)).sections[0],))
+    write_sheet(shown, pictures, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    inked = np.argwhere(sheet < 200)
+    below, beside = np.array(sheet.shape) - 1 - inked.max(axis=0)
+    assert beside <= 24
+    assert below <= 30  # a line of letters is higher than its ink
+    assert inked.min(axis=0)[1] == 20
+    title = 15 * 1.6 * 1.35
+    assert inked.min(axis=0)[0] <= 2 * 20 + title + 2
+
+
+def test_pages_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[str] = []
+    monkeypatch.setattr(contact_sheet, "_number", lambda page, text, measures: numbers.append(text))
+    write_sheet(gallery(50), [flat(COLOURS[0])] * 50, tmp_path / "sheet.pdf")
+    assert numbers == ["1 / 3", "2 / 3", "3 / 3"]
+    write_sheet(gallery(5), [flat(COLOURS[0])] * 5, tmp_path / "one.pdf")
+    assert len(numbers) == 3
 
 
 def test_nothing_of_a_long_name_is_left_out_or_runs_into_another() -> None:

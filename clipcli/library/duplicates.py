@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clipcli.errors import NotFoundError, UsageError
+from clipcli.library.known_files import has_frames
 from clipcli.library.models import StoredModel
 from clipcli.library.search import paths_of
 from clipcli.library.store import Library
@@ -165,41 +166,56 @@ def _near(
     apart: dict[str, set[str]],
     on_progress: OnProgress | None,
 ) -> Iterable[tuple[int, int, float]]:
-    """(kept, copy, cosine) of pictures, of exact copies only the one to keep."""
+    """(kept, copy, cosine) of pictures, of exact copies only the one to keep.
+
+    Films are compared with films, stills with stills: each holds something that the other has not.
+    """
     import numpy as np
 
     from clipcli.library.near_copies import taken_by
     from clipcli.library.vectors import matrix
 
     ids, rows = matrix(library, model)
-    wanted: list[int] = []
-    decided: dict[str, list[int]] = defaultdict(list)  # places by content
-    for image_id, digest in library.connection.execute(
-        "SELECT images.id, images.digest FROM images "
+    stills: list[tuple[int, str]] = []
+    films: list[tuple[int, str]] = []
+    film = "coalesce(images.frames > 1, 0)" if has_frames(library.connection) else "0"
+    for image_id, digest, moving in library.connection.execute(
+        f"SELECT images.id, images.digest, {film} FROM images "
         "JOIN embeddings INDEXED BY idx_embeddings_model_id_image_id_digest ON embeddings.image_id = images.id "
         "AND embeddings.model_id = ? AND embeddings.digest = images.digest "
         f"WHERE NOT images.stale ORDER BY {_KEPT_FIRST}",
         (model.id,),
     ):
         if (allowed is None or image_id in allowed) and image_id not in again:
-            if digest in apart:
-                decided[digest].append(len(wanted))
-            wanted.append(image_id)
-    held = {
+            (films if moving else stills).append((image_id, digest))
+
+    def tell(done: int) -> None:
+        if on_progress is not None:
+            on_progress(done, len(stills) + len(films))
+
+    found: list[tuple[int, int, float]] = []
+    for kind in (stills, films):
+        wanted = [image_id for image_id, _ in kind]
+        order = np.searchsorted(ids, np.array(wanted, dtype=np.int64))
+        taker, cosines = taken_by(rows, order, threshold, _held(kind, apart), tell)
+        found += [
+            (wanted[taker[place]], wanted[place], float(cosines[place]))
+            for place in np.flatnonzero(taker >= 0).tolist()
+        ]
+    return found
+
+
+def _held(pictures: Sequence[tuple[int, str]], apart: dict[str, set[str]]) -> dict[int, frozenset[int]]:
+    """The places in `pictures` (ids with contents) that each place is held apart from."""
+    decided: dict[str, list[int]] = defaultdict(list)  # places by content
+    for place, (_, digest) in enumerate(pictures):
+        if digest in apart:
+            decided[digest].append(place)
+    return {
         place: frozenset(other for name in apart[digest] for other in decided.get(name, ()) if other != place)
         for digest, places in decided.items()
         for place in places
     }
-    order = np.searchsorted(ids, np.array(wanted, dtype=np.int64))
-
-    def tell(done: int) -> None:
-        if on_progress is not None:
-            on_progress(done, len(wanted))
-
-    taker, cosines = taken_by(rows, order, threshold, held, tell)
-    return [
-        (wanted[taker[place]], wanted[place], float(cosines[place])) for place in np.flatnonzero(taker >= 0).tolist()
-    ]
 
 
 def _described(library: Library, groups: dict[int, dict[int, float]]) -> list[Group]:

@@ -150,6 +150,16 @@ def test_which_one_is_kept(library: Library) -> None:
     assert kept() == 6
 
 
+def test_a_film_and_a_still_are_no_copies_of_each_other(six: Library) -> None:
+    pictures(six, frames={1: 8, 2: 1, 3: 8, 4: 2, 5: 2}, width={1: 90, 3: 40})
+    assert near(six, 0.99) == [(1, [4, 5])]  # 2 is a still
+    pictures(six, frames={4: 1, 5: 1})
+    assert near(six, 0.97) == [(1, [3]), (2, [4, 5])]
+    told: list[tuple[int, int]] = []
+    near(six, 0.97, on_progress=lambda done, total: told.append((done, total)))
+    assert (sum(done for done, _ in told), {total for _, total in told}) == (5, {5})
+
+
 def test_stale_pictures_and_old_vectors_count_nowhere(six: Library) -> None:
     pictures(six, stale={5: 1})
     assert find_duplicates(six) == []

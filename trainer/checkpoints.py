@@ -8,6 +8,8 @@ RUN/best.safetensors   the weights that validated best
 RUN/start.safetensors  the weights of the model that is fine-tuned
 RUN/final.safetensors  what is exported, where that lies between the start and the best
 RUN/anchor.json        figures on the way from one to the other
+RUN/split.npz          which rows are trained on, and which are held out
+RUN/skipped.jsonl      rows that were set aside, or broke in mid-run
 RUN/metrics.jsonl      a line per epoch, and one for every so many steps
 RUN/tensorboard/       the same as TensorBoard events
 RUN/bundle/            the exported model, once the run is through

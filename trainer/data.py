@@ -5,9 +5,8 @@ from __future__ import annotations
 import bisect
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,36 +15,14 @@ from clipcli.bundle.spec import Preprocess, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.datasets.sources import Row, read_source
 from clipcli.errors import DataError, ImageError
-from trainer.doctor import Finding, diagnose, set_aside, small_validation
+from trainer.doctor import diagnose, set_aside, small_validation
+from trainer.judging import LEAST_PAIRS, DataSummary, count, judge, remark
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
+from trainer.split import Split
 from trainer.validation import ValidationSet
 
 __all__ = ["Data", "DataSummary", "prepare_data", "read_sets"]
-
-LEAST_PAIRS = 8  # fewer cannot be split into something to learn from and something to check with
-LEAST_PICTURES = 4
-
-
-@dataclass(slots=True)
-class DataSummary:
-    """What a person should know before hours are spent."""
-
-    pairs: int = 0  # usable ones in DATA, those that are held out among them
-    pictures: int = 0
-    captions: int = 0
-    labels: int = 0
-    training: int = 0
-    validation: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)  # (where, reason)
-    notes: list[str] = field(default_factory=list)  # what looks odd and is done all the same
-    findings: list[Finding] = field(default_factory=list)  # every fault by a name, what was set aside among them
-
-    def reasons(self) -> list[tuple[str, int, str]]:
-        """(reason, how many, an example), the commonest first."""
-        counts = Counter(reason for _, reason in self.refused)
-        example = {reason: where for where, reason in reversed(self.refused)}
-        return [(reason, count, example[reason]) for reason, count in counts.most_common()]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +33,7 @@ class Data:
     groups: list[list[int]]
     store: PictureStore
     sets: list[ValidationSet]
+    split: Split
     summary: DataSummary
 
     def texts(self, templates: Sequence[str]) -> Iterable[str]:
@@ -80,10 +58,12 @@ def prepare_data(
     begin: Callable[[str, int], Callable[[int], None]],
     summarise: Callable[[DataSummary], None],
     known: bool = False,
+    split: Split | None = None,
 ) -> Data:
     """Read, split and decode. `begin(label, total)` starts a progress bar and gives what moves it along.
 
-    `known` data has been examined before, when the run began: the doctor is not asked again.
+    `known` data has been examined before, when the run began: the doctor is not asked again, and rows are for what
+    `split` says, where it was made for the same rows: a picture that has become unreadable since changes no other's.
 
     Raises:
         NotFoundError: a source does not exist.
@@ -100,23 +80,29 @@ def prepare_data(
     store = PictureStore(rows, preprocess, crop_min=options.crop_min, budget=budget)
     bad = store.load(range(train_rows), begin("reading pictures", train_rows))
     summary.refused.extend((rows[number].name, f"unreadable picture ({reason})") for number, reason in bad)
-    unreadable = {number for number, _ in bad}
-    sources = [[number for number in source if number not in unreadable] for source in sources]
-    summary.pairs = sum(map(len, sources))
-    summary.pictures = len({store.digests[number] for source in sources for number in source})
+    usable = [[number for number in source if number not in store.unreadable] for source in sources]
+    summary.pairs = sum(map(len, usable))
+    summary.pictures = len({store.digests[number] for source in usable for number in source})
 
+    if split is not None and split.fits(rows[:train_rows]):
+        out = split.held()
+        sources = [[number for number in source if split.trains(number)] for source in sources]
+    else:
+        out = [] if options.validation else _hold_out(store, usable, options)
+        apart = set(out)
+        sources = [[number for number in source if number not in apart] for source in usable]
+        split = Split.made(rows[:train_rows], (number for source in sources for number in source), out)
     if not options.validation:
-        held = [("validation", _hold_out(store, sources, options))]
-        out = set(held[0][1])
-        sources = [[number for number in source if number not in out] for source in sources]
+        held = [("validation", out)]
     sets = [_validation_set(name, numbers, store, summary, begin) for name, numbers in held]
-    _count(summary, rows, sources, sets)
-    _remark(summary, rows, sources, held)
+    count(summary, rows, sources, sets)
+    remark(summary, rows, sources, held)
     if not known:
         _diagnose(summary, store, sources, held, options)
     summarise(summary)
-    _judge(summary, rows, sources, sets, options)
-    return Data(rows=rows, groups=[source for source in sources if source], store=store, sets=sets, summary=summary)
+    judge(summary, rows, sources, sets, options, unreadable=len(bad), of=train_rows)
+    groups = [source for source in sources if source]
+    return Data(rows=rows, groups=groups, store=store, sets=sets, split=split, summary=summary)
 
 
 def read_sets(
@@ -162,7 +148,7 @@ def _hold_out(store: PictureStore, sources: Sequence[Sequence[int]], options: Tr
     the limit, the next ones, or the first, in the same order are taken: at most half of all.
     """
     if sum(map(len, sources)) < LEAST_PAIRS:
-        return []  # too few to go on with; `_judge` says so
+        return []  # too few to go on with; `judge` says so
     by_picture: dict[str, list[int]] = {}
     for source in sources:
         for number in source:
@@ -204,38 +190,6 @@ def _validation_set(
     return ValidationSet(name=name, pixels=pixels[: len(captions)], captions=tuple(captions), labels=tuple(labels))
 
 
-def _count(
-    summary: DataSummary, rows: Sequence[Row], sources: Sequence[Sequence[int]], sets: Sequence[ValidationSet]
-) -> None:
-    used = [rows[number] for source in sources for number in source]
-    summary.training = len(used)
-    summary.validation = sum(len(each.pixels) for each in sets)
-    summary.captions = len({text for row in used for text in row.captions})
-    summary.labels = len({row.label for row in used if row.label})
-
-
-def _remark(
-    summary: DataSummary,
-    rows: Sequence[Row],
-    sources: Sequence[Sequence[int]],
-    held: Sequence[tuple[str, Sequence[int]]],
-) -> None:
-    """What would be a pity to find out at the end."""
-    used = [rows[number] for source in sources for number in source]
-    labels = {row.label for row in used if row.label}
-    if labels and all(label.isdigit() for label in labels):
-        summary.notes.append(
-            f"the labels are numbers, as {min(labels)}: where they stand for names, "
-            "name a column that holds those with --text-column"
-        )
-    both = {row.image for row in used}.intersection(rows[number].image for _, numbers in held for number in numbers)
-    if both:
-        verb = "is" if len(both) == 1 else "are"
-        summary.notes.append(
-            f"{len(both):,} of the pictures to check with {verb} also trained on: the figures will flatter the model"
-        )
-
-
 def _diagnose(
     summary: DataSummary,
     store: PictureStore,
@@ -259,36 +213,3 @@ def _diagnose(
         ),
         *small_validation(summary.validation),
     ]
-
-
-def _judge(
-    summary: DataSummary,
-    rows: Sequence[Row],
-    sources: Sequence[Sequence[int]],
-    sets: Sequence[ValidationSet],
-    options: TrainOptions,
-) -> None:
-    where = ", ".join(Path(name).name for name in options.data)
-    if summary.pairs < LEAST_PAIRS:
-        found = f"{summary.pairs} usable pair{'' if summary.pairs == 1 else 's'}"
-        raise DataError(f"{where}: {found}, and at least {LEAST_PAIRS} are needed to train and to check")
-    if options.weights and not all(sources):
-        raise DataError(f"{where}: a source with a weight has no usable pairs")
-    if summary.pictures == 1:
-        raise DataError(f"{where}: all pairs show the same picture, so there is nothing to tell apart")
-    if summary.pictures < LEAST_PICTURES:
-        raise DataError(
-            f"{where}: {summary.pictures} different pictures, "
-            f"and at least {LEAST_PICTURES} are needed to train and to check"
-        )
-    texts = {
-        text.casefold()
-        for source in sources
-        for number in source
-        for text in (*rows[number].captions, rows[number].label or "")
-    }
-    if len(texts - {""}) < 2:
-        raise DataError(f"{where}: all pictures have the same text, so there is nothing to tell apart")
-    for each in sets:
-        if not len(each.pixels):
-            raise DataError(f"{each.name}: no usable pairs to check with")

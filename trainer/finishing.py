@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from trainer.sampling import synonyms
 from trainer.towers import Clip
 from trainer.validation import ValidationSet, encode_texts
 
-__all__ = ["Example", "Examples", "Teller", "change_anchor", "finish"]
+__all__ = ["Example", "Examples", "Teller", "change_options", "finish"]
 
 EXAMPLES, SHOWN = 6, 4  # texts, and pictures found for each
 MOST_PICTURES = 1000
@@ -113,14 +113,14 @@ def finish(
     return _examples(data.sets, before, _ranks(model, encoder, data.sets, tokenise, options))
 
 
-def change_anchor(run: Path, anchor: float) -> None:
-    """Let the run end at another place between the start and the best; its training stays as it is.
+def change_options(run: Path, changed: Mapping[str, Any]) -> None:
+    """Other values for what the steps of a run do not depend on: `anchor`, `max_broken`.
 
     Raises:
-        UsageError: that is no place between them, or the run had no start.
+        UsageError: a value makes no sense, or the run had no start to be anchored to.
         NotFoundError, DataError: as `TrainOptions.load`.
     """
-    options = dataclasses.replace(TrainOptions.load(run), anchor=anchor)
+    options = dataclasses.replace(TrainOptions.load(run), **changed)
     _write(run / "options.json", options.to_json().encode())
 
 

@@ -13,6 +13,7 @@ import torch
 from clipcli.bundle.spec import Preprocess
 from clipcli.errors import DataError
 from trainer.averaging import Average
+from trainer.broken import Broken
 from trainer.checkpoints import (
     CHECKPOINT,
     read_checkpoint,
@@ -101,13 +102,14 @@ class Fit:
         self.average = Average(model, options.ema_decay) if options.ema_decay else None
         self.beginning: dict[str, Any] = {}  # weights to go back to until something is saved
         self.record = Record(run, reporter, every=options.log_every_steps, lead=self.processes.lead)
+        self.broken = Broken(maker, self.processes, share=options.max_broken, run=run, say=self.record.say)
 
     def run(self) -> None:
         """Train from the present step to the last.
 
         Raises:
             Interrupted: SIGINT or SIGTERM came; the state is saved.
-            DataError: the loss is not finite, and was not with a larger learning rate either.
+            DataError: the loss is not finite, and was not with a larger learning rate either; too many pictures broke.
         """
         train_mode(self.model, freeze_batch_norm=self.options.freeze_batch_norm)
         several = self.processes.world > 1
@@ -129,6 +131,7 @@ class Fit:
                     self._steps(stop)
                 except NotFinite as error:
                     self._go_back(str(error))
+        self.broken.remark()
         if self.step_number < self.steps:
             self.record.say(
                 f"stopped at step {self.step_number:,} of {self.steps:,}: no epoch was better on the pictures held out "
@@ -160,7 +163,8 @@ class Fit:
                     return
 
     def _step(self, batch: Batch) -> None:
-        """One update, and what is told of it. Raises NotFinite."""
+        """One update, and what is told of it. Raises NotFinite, and DataError where too many pictures have broken."""
+        batch = self.broken.settled(batch, self.step_number)
         update = self.update(batch, self.learning_rate(self.step_number))
         if self.average is not None:
             self.average.update()

@@ -68,6 +68,7 @@ class TrainOptions:
     precision: Precision = "auto"
     compile: bool = False
     device: str = "auto"
+    max_broken: float = 0.1  # share of the pairs whose picture may be unreadable
     threads: int = 0  # of torch; 0 leaves its own choice
     seed: int = 0
     cache_mb: int = 0  # decoded pictures kept in memory; 0 is a third of what is free
@@ -157,6 +158,7 @@ class TrainOptions:
             "threads, cache and the time between checkpoints must not be negative": not all(
                 value >= 0 for value in (self.threads, self.cache_mb, self.save_every_s)
             ),
+            "--max-broken is a share of the pairs, from 0 to 1": not 0 <= self.max_broken <= 1,
             "the seed lies between 0 and 2^63": not 0 <= self.seed < 2**63,
             "give either a model to start from or an architecture": (self.start is None) == (self.arch is None),
         }

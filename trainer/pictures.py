@@ -19,7 +19,7 @@ from PIL import Image
 from clipcli.bundle.preprocess import resize_and_crop
 from clipcli.bundle.spec import Preprocess
 from clipcli.datasets.sources import Row
-from clipcli.errors import DataError, ImageError
+from clipcli.errors import ImageError
 from clipcli.photos.decode import file_error, open_image
 
 __all__ = ["Crop", "PictureStore", "available_memory"]
@@ -67,6 +67,8 @@ class PictureStore:
         self.kept_side = preprocess.image_size if crop_min >= 1 else round(preprocess.image_size * KEPT_SCALE)
         self.budget = budget
         self.kept: dict[int, Pixels] = {}
+        self.asked = 0  # rows looked at when the run began
+        self.unreadable: frozenset[int] = frozenset()  # those of them whose picture could not be read
         self.digests: dict[int, bytes] = {}
 
     def load(self, numbers: Sequence[int], advance: Callable[[int], None]) -> list[tuple[int, str]]:
@@ -96,12 +98,13 @@ class PictureStore:
                         self.kept.update(dict.fromkeys(of_picture, pixels))
                         used += pixels.nbytes
                 advance(sum(map(len, piece)))
+        self.asked, self.unreadable = len(numbers), frozenset(number for number, _ in bad)
         return sorted(bad)
 
     def crop(self, number: int, crop: Crop, out: Pixels) -> None:
-        """Write the crop, resized to (S, S, 3), into `out`."""
+        """Write the crop, resized to (S, S, 3), into `out`. Raises ImageError where the picture has broken since."""
         pixels = self.kept.get(number)
-        picture = Image.fromarray(pixels if pixels is not None else self._again(number))
+        picture = Image.fromarray(pixels if pixels is not None else self._decode(number))
         side = max(1.0, crop.side * min(picture.size))
         left = crop.across * (picture.width - side)
         top = crop.down * (picture.height - side)
@@ -138,13 +141,6 @@ class PictureStore:
             except ImageError:
                 continue
         return found
-
-    def _again(self, number: int) -> Pixels:
-        """A picture that could be read when the run began. Raises DataError."""
-        try:
-            return self._decode(number)
-        except ImageError as error:
-            raise DataError(f"{self.rows[number].name} cannot be read any more: {error}") from error
 
     def _digest(self, number: int) -> bytes:
         image = self.rows[number].image

@@ -9,11 +9,11 @@ Shapes: B rows of all processes together, D embedding.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,8 @@ from clipcli import errors
 from clipcli.errors import ClipError
 
 __all__ = ["Processes", "share_of", "together"]
+
+Item = TypeVar("Item")
 
 PATIENCE = timedelta(hours=6)  # the others wait while the first one measures and saves
 BUCKET = 2**24  # numbers added up in one message
@@ -76,6 +78,14 @@ class Processes:
         found = torch.tensor(values, device="cuda" if dist.get_backend() == "nccl" else "cpu")
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return [int(value) for value in found.tolist()]
+
+    def all_of(self, items: Sequence[Item]) -> list[Item]:
+        """The items of all processes, plain values; the same list in each."""
+        if self.world == 1:
+            return list(items)
+        found: list[list[Item]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(found, list(items))
+        return [item for part in found for item in part]
 
     @contextmanager
     def agreed(self) -> Iterator[None]:

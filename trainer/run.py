@@ -14,6 +14,7 @@ from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
 from trainer import checkpoints
 from trainer.architectures import architecture
+from trainer.broken import write_skipped
 from trainer.config import ArchConfig
 from trainer.data import Data, DataSummary, prepare_data
 from trainer.defaults import settle
@@ -28,6 +29,7 @@ from trainer.record import Silent
 from trainer.resolution import enlarge_run, enlarged, enlarged_at, fits, last_epoch
 from trainer.run_state import restore
 from trainer.sampling import BatchMaker, RowPlan
+from trainer.split import Split
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
 from trainer.validation import by_luck, score
@@ -105,6 +107,8 @@ def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[Tra
     if started.bundle is not None:
         checkpoints.copy_file(started.bundle / WEIGHTS_FILE, run / checkpoints.START)
     _write(run / TOKENIZER_FILE, words)
+    write_skipped(run, data.summary.refused, ())
+    data.split.save(run)
     _write(run / "towers.json", json.dumps(facts, indent=2).encode())
     _write(run / "options.json", options.to_json().encode())  # last: a folder with it can be resumed
     return options, data
@@ -141,7 +145,9 @@ def _resume(run: Path, reporter: RunReporter, processes: Processes) -> Trained:
         choose_compute(options)
         facts = checkpoints.read_facts(run)
         preprocess = preprocess_from_dict(facts["preprocess"])
-        data = prepare_data(options, preprocess, begin=reporter.begin, summarise=reporter.summary, known=True)
+        data = prepare_data(
+            options, preprocess, begin=reporter.begin, summarise=reporter.summary, known=True, split=Split.load(run)
+        )
     return _go(options, run, data, reporter, processes)
 
 

@@ -27,6 +27,7 @@ def state_of(fit: Fit) -> Checkpoint:
         **fit.record.state(),
         "rows": fit.maker.plan.rows,
         "rate_factor": fit.rate_factor,
+        "broken": fit.broken.state(),
         "average": fit.average and fit.average.state(),
     }
 
@@ -55,6 +56,7 @@ def restore(fit: Fit, state: Checkpoint) -> None:
             f"which must be those the run began with: {reason}"
         ) from error
     fit.waited = int(state.get("waited", 0))
+    fit.broken.restore(state.get("broken", ()))
     rows = state.get("rows", fit.maker.plan.rows)
     if rows != fit.maker.plan.rows:
         fit.record.say(

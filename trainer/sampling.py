@@ -9,13 +9,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.datasets.sources import Row
+from clipcli.errors import DataError, ImageError
 from trainer.options import SameText
 from trainer.pictures import Crop, PictureStore
 
@@ -35,6 +36,9 @@ class Batch:
     positives: NDArray[np.bool_]  # (B, T)
     ignored: NDArray[np.bool_] | None  # (B, T)
     labels: NDArray[np.int64]  # (B,) number of the label, -1 where there is none
+    numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (B,) of the rows
+    without: frozenset[int] = frozenset()  # rows known to be broken when it was made; others stand in for them
+    broken: tuple[tuple[int, str], ...] = ()  # rows found to be so, and why: their pixels are no picture
 
 
 def synonyms(label: str) -> list[str]:
@@ -63,13 +67,32 @@ class RowPlan:
         """Steps after which as many pictures were seen as there are rows."""
         return math.ceil(self.rows / self.batch_size)
 
-    def __call__(self, step: int) -> NDArray[np.int64]:
-        """(B,) row numbers of step `step`, which counts from 0."""
+    def __call__(self, step: int, without: frozenset[int] = frozenset()) -> NDArray[np.int64]:
+        """(B,) row numbers of step `step`, which counts from 0; for those in `without` others of the same source.
+
+        Raises:
+            DataError: no others are left.
+        """
         parts: list[np.int64] = []
         for at, (group, count) in enumerate(zip(self.groups, self.counts, strict=True)):
             places = np.arange(step * count, (step + 1) * count)
             parts.extend(self._order(at, int(place // len(group)))[place % len(group)] for place in places)
-        return np.asarray(parts, dtype=np.int64)
+        numbers = np.asarray(parts, dtype=np.int64)
+        if without:
+            for place, number in enumerate(numbers.tolist()):
+                if number in without:
+                    numbers[place] = self._stand_in(step, place, without)
+        return numbers
+
+    def _stand_in(self, step: int, place: int, without: frozenset[int]) -> int:
+        random = np.random.default_rng((self.seed, 6, step, place))
+        group = self.groups[int(np.searchsorted(np.cumsum(self.counts), place, side="right"))]
+        for _ in range(50):
+            if (number := int(random.choice(group))) not in without:
+                return number
+        if left := sorted(set(group.tolist()) - without):
+            return int(random.choice(left))
+        raise DataError("no picture of a source can be read any more")
 
     def _shuffled(self, group: int, lap: int) -> NDArray[np.int64]:
         return np.random.default_rng((self.seed, 1, group, lap)).permutation(self.groups[group])
@@ -99,6 +122,7 @@ class BatchMaker:
         self.labels = sorted(label for label in seen if label is not None)
         self.label_number = {label: number for number, label in enumerate(self.labels)}
         self.picture = _same_pictures(rows)
+        self.without: frozenset[int] = frozenset()  # rows whose pictures have become unreadable
         self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
 
     def stream(self, start: int, stop: int, *, ahead: int = 0) -> Batches:
@@ -111,13 +135,18 @@ class BatchMaker:
     def make(self, step: int) -> Batch:
         """The batch of one step."""
         random = np.random.default_rng((self.seed, 2, step))
-        numbers = self.plan(step)
+        without = self.without
+        numbers = self.plan(step, without)
         size = self.store.preprocess.image_size
         crops = [self._crop(random) for _ in numbers]
         own = range(len(numbers))[self.own(len(numbers))]
-        pixels = np.empty((len(own), size, size, 3), dtype=np.uint8)
+        pixels = np.zeros((len(own), size, size, 3), dtype=np.uint8)
+        broken: dict[int, str] = {}
         for place, number in enumerate(own):
-            self.store.crop(int(numbers[number]), crops[number], pixels[place])
+            try:
+                self.store.crop(int(numbers[number]), crops[number], pixels[place])
+            except ImageError as error:
+                broken[int(numbers[number])] = error.reason
         texts, positives, ignored = self._texts(numbers, random)
         tokens = self.tokenise(texts)
         labels = [self.label_number.get(self.rows[number].label or "", -1) for number in numbers]
@@ -128,6 +157,9 @@ class BatchMaker:
             positives=positives,
             ignored=ignored,
             labels=np.asarray(labels, dtype=np.int64),
+            numbers=numbers,
+            without=without,
+            broken=tuple(broken.items()),
         )
 
     def _crop(self, random: np.random.Generator) -> Crop:

@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
-from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from clipcli.commands.data_doctor import run_doctor
 from clipcli.commands.options import Format
+from clipcli.commands.training_choices import Objective, SameText, TrainPrecision, Tune, valued
+from clipcli.commands.training_options import run_name, run_options, unused_folder
 from clipcli.commands.training_run import check_free, fall_silent, run_training
 from clipcli.errors import MissingExtraError, UsageError
-
-if TYPE_CHECKING:
-    from trainer.options import TrainOptions
-
-
-class SameText(StrEnum):
-    """What rows of one batch with the same text are to each other."""
-
-    positive = "positive"
-    ignore = "ignore"
-    negative = "negative"
-
-
-class TrainPrecision(StrEnum):
-    """Number format of the matrix products; weights are kept in float32."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Objective(StrEnum):
-    """What is learnt from a pair."""
-
-    contrastive = "contrastive"
-    sigmoid = "sigmoid"
-    bag_of_words = "bag-of-words"
-    caption = "caption"
-
-
-class Tune(StrEnum):
-    """What fine-tuning changes."""
-
-    full = "full"
-    lora = "lora"
-    head = "head"
-    image = "image"
-    text = "text"
-
-
-def _option(*names: str, metavar: str, help: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
 
 
 def train(
@@ -70,45 +26,47 @@ def train(
     ] = None,
     start: Annotated[
         str | None,
-        _option("--from", "-m", metavar="NAME", help="The model to fine-tune. Default: the one search uses."),
+        valued("--from", "-m", metavar="NAME", help="The model to fine-tune. Default: the one search uses."),
     ] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Pretrain new towers and learn a new vocabulary.")] = False,
     arch: Annotated[
         str | None,
-        _option("--arch", metavar="NAME", help="The towers to pretrain. Default: RN-nano-64. With --scratch."),
+        valued("--arch", metavar="NAME", help="The towers to pretrain. Default: RN-nano-64. With --scratch."),
     ] = None,
     name: Annotated[
-        str | None, _option("--name", metavar="NAME", help="What to call the model. Default: after the first DATA.")
+        str | None, valued("--name", metavar="NAME", help="What to call the model. Default: after the first DATA.")
     ] = None,
     output: Annotated[
-        Path | None, _option("--output", "-o", metavar="RUN", help="The run's folder. Default: runs/NAME.")
+        Path | None, valued("--output", "-o", metavar="RUN", help="The run's folder. Default: runs/NAME.")
     ] = None,
     resume: Annotated[
         Path | None,
-        _option("--resume", metavar="RUN", help="Go on with an interrupted run; --anchor alone may be given."),
+        valued(
+            "--resume", metavar="RUN", help="Go on with an interrupted run; --anchor and --max-broken may be given."
+        ),
     ] = None,
     recipe: Annotated[
-        Path | None, _option("--recipe", metavar="FILE", help="A TOML file of settings; options given here go first.")
+        Path | None, valued("--recipe", metavar="FILE", help="A TOML file of settings; options given here go first.")
     ] = None,
     validation: Annotated[
         list[str] | None,
-        _option("--validation", metavar="DATA", help="Pairs to measure on. Default: a part of DATA, held out."),
+        valued("--validation", metavar="DATA", help="Pairs to measure on. Default: a part of DATA, held out."),
     ] = None,
     image_column: Annotated[
-        str | None, _option("--image-column", metavar="NAME", help="The column of pictures. Default: found out.")
+        str | None, valued("--image-column", metavar="NAME", help="The column of pictures. Default: found out.")
     ] = None,
     text_column: Annotated[
-        str | None, _option("--text-column", metavar="NAME", help="The column of texts. Default: found out.")
+        str | None, valued("--text-column", metavar="NAME", help="The column of texts. Default: found out.")
     ] = None,
     template: Annotated[
         list[str] | None,
-        _option(
+        valued(
             "--template", "-t", metavar="TEXT", help="Makes a sentence of a label: 'a photo of a {}.'. Give several."
         ),
     ] = None,
     objective: Annotated[
         Objective | None,
-        _option(
+        valued(
             "--objective",
             metavar="contrastive|sigmoid|bag-of-words|caption",
             help="What is learnt from a pair. The last two leave no model to search with. Default: as the towers.",
@@ -116,7 +74,7 @@ def train(
     ] = None,
     same_text: Annotated[
         SameText | None,
-        _option(
+        valued(
             "--same-text",
             metavar="positive|ignore|negative",
             help="What pairs of a batch with the same text are to each other. Default: positive; the paper: negative.",
@@ -124,33 +82,31 @@ def train(
     ] = None,
     epochs: Annotated[
         float | None,
-        _option("--epochs", metavar="N", help="Passes over the data. Default: by number of pairs, from scratch 32."),
+        valued("--epochs", metavar="N", help="Passes over the data. Default: by number of pairs, from scratch 32."),
     ] = None,
     batch_size: Annotated[
         int | None,
-        _option("--batch-size", "-b", metavar="N", help="Pairs a step. Default: by number of pairs, from scratch 256."),
+        valued("--batch-size", "-b", metavar="N", help="Pairs a step. Default: by number of pairs, from scratch 256."),
     ] = None,
     lr: Annotated[
         float | None,
-        _option("--lr", metavar="RATE", help="Peak learning rate. Default: by number of pairs, from scratch 1e-3."),
+        valued("--lr", metavar="RATE", help="Peak learning rate. Default: by number of pairs, from scratch 1e-3."),
     ] = None,
-    weight_decay: Annotated[
-        float | None, _option("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")
-    ] = None,
+    weight_decay: Annotated[float | None, valued("--weight-decay", metavar="X", help="Of AdamW. Default: 0.1.")] = None,
     tune: Annotated[
         Tune | None,
-        _option(
+        valued(
             "--tune",
             metavar="full|lora|head|image|text",
             help="What fine-tuning changes: all, low-rank parts, projections, a tower. Default: text.",
         ),
     ] = None,
     rank: Annotated[
-        int | None, _option("--rank", metavar="N", help="Of the changes of --tune lora. Default: 16.")
+        int | None, valued("--rank", metavar="N", help="Of the changes of --tune lora. Default: 16.")
     ] = None,
     anchor: Annotated[
         float | None,
-        _option(
+        valued(
             "--anchor",
             metavar="A",
             help="How far to go back towards the start model, 0 to 1. Default: by number of pairs.",
@@ -158,36 +114,44 @@ def train(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        _option("--keep", metavar="DATA", help="Pairs or classes that show what of the start model is forgotten."),
+        valued("--keep", metavar="DATA", help="Pairs or classes that show what of the start model is forgotten."),
+    ] = None,
+    max_broken: Annotated[
+        float | None,
+        valued(
+            "--max-broken",
+            metavar="SHARE",
+            help="Share of the pairs that may have an unreadable picture, before a run stops. Default: 0.1.",
+        ),
     ] = None,
     precision: Annotated[
         TrainPrecision | None,
-        _option(
+        valued(
             "--precision",
             metavar="auto|fp32|bf16|fp16",
             help="Number format. Default: auto, the fastest the device has.",
         ),
     ] = None,
     device: Annotated[
-        str | None, _option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to train. Default: auto.")
+        str | None, valued("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to train. Default: auto.")
     ] = None,
-    threads: Annotated[int | None, _option("--threads", metavar="N", help="Processor threads. Default: all.")] = None,
+    threads: Annotated[int | None, valued("--threads", metavar="N", help="Processor threads. Default: all.")] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the image tower first: slower to start, then faster.")
     ] = False,
     seed: Annotated[
-        int | None, _option("--seed", metavar="N", help="Repeats a run exactly, on the same machine. Default: 0.")
+        int | None, valued("--seed", metavar="N", help="Repeats a run exactly, on the same machine. Default: 0.")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        _option("--set", metavar="NAME=VALUE", help="Any other setting; docs/training.md has all. Give several."),
+        valued("--set", metavar="NAME=VALUE", help="Any other setting; docs/training.md has all. Give several."),
     ] = None,
     doctor_only: Annotated[
         bool, typer.Option("--doctor-only", help="Only say what is wrong with the data; train nothing.")
     ] = False,
     format: Annotated[
         Format | None,
-        _option("--format", metavar="table|json|ndjson|csv|tsv", help="Of what --doctor-only writes. Default: table."),
+        valued("--format", metavar="table|json|ndjson|csv|tsv", help="Of what --doctor-only writes. Default: table."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
 ) -> None:
@@ -223,6 +187,7 @@ def train(
         "rank": rank,
         "anchor": anchor,
         "keep": tuple(str(Path(path).resolve()) for path in keep or ()) or None,
+        "max_broken": max_broken,
         "precision": precision.value if precision else None,
         "device": device,
         "threads": threads,
@@ -230,22 +195,22 @@ def train(
         "seed": seed,
     }
     if resume is not None:
-        chosen.pop("anchor")
+        changed = {name: value for name in ("anchor", "max_broken") if (value := chosen.pop(name)) is not None}
         alone = [data, start, scratch, recipe, name, output, settings, doctor_only, *chosen.values()]
         if any(value is not None and value is not False for value in alone):
             raise UsageError("--resume goes on with the run as it was begun; leave the other options out")
-        run_training(None, resume, replace, anchor=anchor)
+        run_training(None, resume, replace, changed=changed)
         return
     if not data:
         raise UsageError("no pairs to train on: name a file of pairs or a folder (see 'clip train --help')")
-    called = _name(name, data[0])
+    called = run_name(name, data[0])
     chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
-    options = _options(chosen, settings or [], start, scratch, recipe)
+    options = run_options(chosen, settings or [], start, scratch, recipe)
     if doctor_only:
         run_doctor(options, format)
         return
     check_free(called, replace, "give another --name, or --replace")
-    run_training(options, output or _unused(Path("runs") / called), replace)
+    run_training(options, output or unused_folder(Path("runs") / called), replace)
 
 
 def _require_train() -> None:
@@ -253,40 +218,3 @@ def _require_train() -> None:
 
     if any(find_spec(module) is None for module in ("torch", "onnxscript", "safetensors", "pyarrow", "tensorboard")):
         raise MissingExtraError("train", "clip train")
-
-
-def _name(given: str | None, source: str) -> str:
-    """What to call the model: as given, or after its data."""
-    from clipcli.bundle.installed import check_new_name
-
-    made = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem)[:64].strip("-._") or "model"
-    return check_new_name(given or made)
-
-
-def _unused(run: Path) -> Path:
-    """`run`, or with a number behind it where a finished run lies there; one that is not finished is to be resumed."""
-    from trainer.run import is_finished
-
-    numbered = (run.with_name(f"{run.name}-{number}") for number in count(2))
-    return next(folder for folder in chain((run,), numbered) if not is_finished(folder))
-
-
-def _options(
-    chosen: dict[str, Any], given: list[str], start: str | None, scratch: bool, recipe: Path | None
-) -> TrainOptions:
-    from clipcli.bundle.installed import find_model
-    from trainer.defaults import compose, read_recipe
-    from trainer.settings import read_settings
-
-    further = read_settings(given)
-    if twice := [name for name in further if chosen.get(name) is not None]:
-        raise UsageError(f"{twice[0]} is given twice: by --set and by an option of its own")
-    settings = read_recipe(recipe) if recipe is not None else {}
-    scratch = scratch or (start is None and "arch" in settings)
-    if scratch and start is not None:
-        raise UsageError("--scratch starts from nothing, --from NAME from a model: give one of them")
-    if chosen["arch"] is not None and not scratch:
-        raise UsageError("--arch goes with --scratch; fine-tuning keeps the towers of the model it starts from")
-    return compose(
-        start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen, settings=further
-    )

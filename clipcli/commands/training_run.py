@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from clipcli.errors import ClipError, UsageError, pip_line
 
@@ -41,8 +42,10 @@ def check_free(name: str, replace: bool, otherwise: str) -> None:
         raise UsageError(f"a model called {name!r} is already installed; {otherwise}")
 
 
-def run_training(options: TrainOptions | None, run: Path, replace: bool, *, anchor: float | None = None) -> None:
-    """Train or go on, export, install. `anchor` is another one for a run that goes on."""
+def run_training(
+    options: TrainOptions | None, run: Path, replace: bool, *, changed: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Train or go on, export, install. A run that goes on may have another `anchor` or `max_broken` from now on."""
     from clipcli.render.notes import say
     from clipcli.render.training import TrainingReport
     from trainer.options import TrainOptions
@@ -52,10 +55,10 @@ def run_training(options: TrainOptions | None, run: Path, replace: bool, *, anch
     if options is None:
         otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"
         check_free(name, replace, f"this run is finished; {otherwise}" if is_finished(run) else otherwise)
-    if options is None and anchor is not None:
-        from trainer.finishing import change_anchor
+    if options is None and changed:
+        from trainer.finishing import change_options
 
-        change_anchor(run, anchor)
+        change_options(run, changed)
     with _resumable(run):
         with TrainingReport() as report:
             trained = train(options, run, report) if options is not None else resume(run, report)

@@ -160,7 +160,7 @@ def test_what_is_set_aside_is_told_with_an_example(tmp_path: Path) -> None:
     (tmp_path / "pictures" / "006.png").unlink()
     (tmp_path / "pictures" / "007.png").unlink()
     told = Told()
-    data = prepare(pairs, told=told)
+    data = prepare(pairs, told=told, max_broken=0.2)
     reasons = told.summaries[0].reasons()
     assert {reason: (count, Path(example.split()[-1]).name) for reason, count, example in reasons} == {
         "missing file": (2, "006.png"),

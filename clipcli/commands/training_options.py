@@ -1,0 +1,52 @@
+"""From the options of `clip train` to those of a run: its name, its folder, and what the recipe and `--set` say."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainer.options import TrainOptions
+
+__all__ = ["run_name", "run_options", "unused_folder"]
+
+
+def run_name(given: str | None, source: str) -> str:
+    """What to call the model: as given, or after its data."""
+    from clipcli.bundle.installed import check_new_name
+
+    made = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).resolve().stem)[:64].strip("-._") or "model"
+    return check_new_name(given or made)
+
+
+def unused_folder(run: Path) -> Path:
+    """`run`, or with a number behind it where a finished run lies there; one that is not finished is to be resumed."""
+    from trainer.run import is_finished
+
+    numbered = (run.with_name(f"{run.name}-{number}") for number in count(2))
+    return next(folder for folder in chain((run,), numbered) if not is_finished(folder))
+
+
+def run_options(
+    chosen: dict[str, Any], given: list[str], start: str | None, scratch: bool, recipe: Path | None
+) -> TrainOptions:
+    from clipcli.bundle.installed import find_model
+    from trainer.defaults import compose, read_recipe
+    from trainer.settings import read_settings
+
+    further = read_settings(given)
+    if twice := [name for name in further if chosen.get(name) is not None]:
+        raise UsageError(f"{twice[0]} is given twice: by --set and by an option of its own")
+    settings = read_recipe(recipe) if recipe is not None else {}
+    scratch = scratch or (start is None and "arch" in settings)
+    if scratch and start is not None:
+        raise UsageError("--scratch starts from nothing, --from NAME from a model: give one of them")
+    if chosen["arch"] is not None and not scratch:
+        raise UsageError("--arch goes with --scratch; fine-tuning keeps the towers of the model it starts from")
+    return compose(
+        start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen, settings=further
+    )

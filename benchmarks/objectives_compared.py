@@ -1,6 +1,6 @@
 """Figure 2 of Radford et al. 2021 in small: how soon does each objective learn what classes are called.
 
-    python -m benchmarks.objectives_compared train --data FOLDER --work FOLDER [--seed 0] [--steps 1024]
+    python -m benchmarks.objectives_compared train --data FOLDER --work FOLDER [--steps 1024] [--only caption]
     python -m benchmarks.objectives_compared measure --data FOLDER --work FOLDER
     python -m benchmarks.objectives_compared draw --work FOLDER [--figure docs/objectives.png]
 
@@ -22,6 +22,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Stage:
     maker: BatchMaker
 
 
-def prepare(data: Path, work: Path, seed: int, threads: int) -> Stage:
+def prepare(data: Path, work: Path, seed: int, threads: int, objectives: Sequence[ObjectiveName]) -> Stage:
     """Pictures decoded, the vocabulary learnt or read, each objective at random weights or where it was saved."""
     options = TrainOptions(
         data=tuple(str(data / f"{name}.parquet") for name in SOURCES),
@@ -115,7 +116,7 @@ def prepare(data: Path, work: Path, seed: int, threads: int) -> Stage:
         seed=seed,
     )
     fits = {}
-    for name in OBJECTIVES:
+    for name in objectives:
         folder = work / f"{name}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         compute = choose_compute(options)
@@ -156,7 +157,7 @@ def train(stage: Stage, steps: int) -> None:
     kept = set(points(steps))
     first = min(fit.step_number for fit in stage.fits.values())
     began = time.monotonic()
-    losses = dict.fromkeys(OBJECTIVES, 0.0)
+    losses = dict.fromkeys(stage.fits, 0.0)
     for fit in stage.fits.values():
         train_mode(fit.model, freeze_batch_norm=False)
     with stage.maker.stream(first, steps) as batches:
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=OBJECTIVES, nargs="+", default=OBJECTIVES, help="others in other processes")
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     if given.what == "draw":
@@ -243,7 +245,7 @@ def main() -> None:
         parser.error(f"{given.what} needs --data")
     os.environ.setdefault("OMP_NUM_THREADS", str(given.threads))
     given.work.mkdir(parents=True, exist_ok=True)
-    stage = prepare(given.data, given.work, given.seed, given.threads)
+    stage = prepare(given.data, given.work, given.seed, given.threads, given.only)
     if given.what == "train":
         train(stage, given.steps)
     else:

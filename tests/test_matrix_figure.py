@@ -91,6 +91,13 @@ def test_the_numbers_stand_in_their_cells(tmp_path: Path, drawn: list[Any]) -> N
     assert "colours from -0.05 to 0.31" in " ".join(next(name for name in texts if "Cosine" in name).split())
 
 
+def test_what_rounds_to_nothing_has_no_sign(tmp_path: Path, drawn: list[Any]) -> None:
+    draw_matrix(pictures((4, 3), (4, 3)), ["one"], np.array([[-0.0049, -0.001]]), tmp_path / "m.png")
+    texts = [text.get_text() for axes in drawn[0].axes for text in axes.texts]
+    assert texts.count("0.00") == 2
+    assert not any("-0.00" in text for text in texts)
+
+
 def test_numbers_are_readable_on_their_colours(tmp_path: Path, drawn: list[Any]) -> None:
     """WCAG 2.1 asks for a contrast of 4.5 for text of this size; every colour there can be is tried."""
     cosines = np.linspace(0, 1, 100)[:, None]

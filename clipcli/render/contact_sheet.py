@@ -11,6 +11,7 @@ from clipcli.errors import ImageError, UsageError
 from clipcli.render.gallery import Gallery, Tile
 from clipcli.render.lettering import Lettering
 from clipcli.render.made_files import MAKER, check_replaceable, new_file
+from clipcli.render.notes import say_missing_letters
 from clipcli.render.text import printable
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def write_sheet(gallery: Gallery, pictures: Pictures, path: Path) -> int:
             if len(pages) > 1:
                 _number(sheet, f"{number + 1} / {len(pages)}", measures)
             _save(sheet, file, path.suffix.lower(), measures, more=number > 0)
+    say_missing_letters()
     return len(shown.paths)
 
 

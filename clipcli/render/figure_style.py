@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from clipcli.errors import MissingExtraError, UsageError
-from clipcli.render.fonts import FURTHER, font_files, spelled_out
+from clipcli.render.fonts import FURTHER, font_files, font_with, spelled_out
 from clipcli.render.made_files import MAKER, new_file
+from clipcli.render.notes import say_missing_letters
+from clipcli.render.symbols import has_symbol, put_symbols_in
 from clipcli.render.text import printable
 
 __all__ = [
@@ -84,7 +86,7 @@ def new_figure(look: Look, *, width: float, height: float, dpi: int = DPI) -> An
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor=look.paper)
-    FigureCanvasAgg(figure)
+    put_symbols_in(FigureCanvasAgg(figure), _outlined)
     return figure
 
 
@@ -113,8 +115,24 @@ def letters_for(text: str) -> dict[str, Any]:
 def save_figure(figure: Any, path: Path) -> None:
     """Write it whole or not at all, in the format of the name's ending. Raises as `made_files.new_file`."""
     format = path.suffix.lower().lstrip(".")
+    if format in ("pdf", "svg"):
+        _spell_symbols(figure)
     with new_file(path) as file:
         figure.savefig(file, format=format, dpi=figure.dpi, **_remark(format))
+    say_missing_letters()
+
+
+def _spell_symbols(figure: Any) -> None:
+    """What only a font of coloured symbols has, in plain letters: among lines and outlines there are no pictures."""
+    from matplotlib.text import Text
+
+    for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:  # it makes its labels anew
+        labels = [label.get_text() for label in axis.get_ticklabels()]
+        if not all(map(str.isascii, labels)):
+            axis.set_ticks(axis.get_majorticklocs(), [spelled_out(label, _outlined) for label in labels])
+    for text in figure.findobj(Text):
+        if not text.get_text().isascii():
+            text.set_text(spelled_out(text.get_text(), _outlined))
 
 
 def _remark(format: str) -> dict[str, Any]:
@@ -138,21 +156,40 @@ def _fonts() -> tuple[tuple[str, Any], ...]:
     files = [str(font_manager.findfont(_FIRST))]
     found = font_files()
     files += [str(found[name]) for name in FURTHER if name in found]
-    opened = []
-    for file in files:
-        try:
-            font_manager.fontManager.addfont(file)
-            font = font_manager.get_font(file)
-        except (OSError, RuntimeError):  # a font that FreeType does not take
-            continue
-        opened.append((font.family_name, font))
-    return tuple(opened)
+    return tuple(font for font in map(_opened, files) if font is not None)
+
+
+def _opened(file: str) -> tuple[str, Any] | None:
+    """The family of a font and the font; None for one that matplotlib or its FreeType does not take."""
+    from matplotlib import font_manager
+
+    try:
+        font_manager.fontManager.addfont(file)
+        font = font_manager.get_font(file)
+    except (OSError, RuntimeError, NotImplementedError):
+        return None
+    return font.family_name, font
+
+
+_others: list[tuple[str, Any]] = []  # fonts that were found for single letters
 
 
 def _families() -> list[str]:
-    return list(dict.fromkeys(name for name, _ in _fonts()))
+    return list(dict.fromkeys(name for name, _ in (*_fonts(), *_others)))
+
+
+def _has(character: str) -> bool:
+    return _outlined(character) or has_symbol(character)
 
 
 @functools.cache
-def _has(character: str) -> bool:
-    return any(font.get_char_index(ord(character)) for _, font in _fonts())
+def _outlined(character: str) -> bool:
+    """Whether a font of outlines has it: first those that are named, then any that this computer has."""
+    if any(font.get_char_index(ord(character)) for _, font in (*_fonts(), *_others)):
+        return True
+    file = font_with(character)
+    other = _opened(str(file)) if file else None
+    if other is None or not other[1].get_char_index(ord(character)):
+        return False
+    _others.append(other)
+    return True

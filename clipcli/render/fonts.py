@@ -7,13 +7,24 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["COLOURED", "FIRST", "FURTHER", "font_files", "spelled_out", "stays_with_the_one_before"]
+__all__ = [
+    "COLOURED",
+    "FIRST",
+    "FURTHER",
+    "font_files",
+    "font_with",
+    "missing_letters",
+    "spelled_out",
+    "stays_with_the_one_before",
+]
 
 # By file name, as systems bring them. The first of FIRST that is there writes everything it has letters for.
 FIRST = (
@@ -53,6 +64,11 @@ FURTHER = (
 COLOURED = ("NotoColorEmoji.ttf", "seguiemj.ttf", "Apple Color Emoji.ttc")
 
 
+_MOST_TOLD = 12
+_spelled_letters: dict[str, None] = {}
+_in_vain: set[int] = set()  # blocks of 256 characters
+
+
 @functools.cache
 def font_files() -> dict[str, Path]:
     """Every font file of this computer that is named above, by its name."""
@@ -63,6 +79,35 @@ def font_files() -> dict[str, Path]:
             for name in wanted.intersection(names):
                 found.setdefault(name, Path(place) / name)
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def font_with(character: str) -> Path | None:
+    """Any other font of outlines that is said to have the character, where fontconfig can be asked (Linux, mostly).
+
+    Nobody is asked twice about the same block of writing that no font here has.
+    """
+    asked = shutil.which("fc-list")
+    if asked is None or stays_with_the_one_before(character) or ord(character) >> 8 in _in_vain:
+        return None
+    pattern = f":charset={ord(character):x}:outline=true:color=false"
+    try:
+        done = subprocess.run([asked, pattern, "file"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    files = sorted(line.rstrip(b": ") for line in done.stdout.splitlines() if line.strip())
+    if not files:
+        _in_vain.add(ord(character) >> 8)
+        return None
+    # Rather a plain one than a slanted or bold one, which have longer names.
+    return Path(os.fsdecode(min(files, key=lambda file: (b"Regular" not in file, len(file), file))))
+
+
+def missing_letters() -> str:
+    """Which letters had to be spelled out since this was asked last, for a person; empty for none."""
+    letters = "".join(_spelled_letters)
+    _spelled_letters.clear()
+    return letters if len(letters) <= _MOST_TOLD else f"{letters[:_MOST_TOLD]} and {len(letters) - _MOST_TOLD:,} more"
 
 
 def _folders() -> Iterator[Path]:
@@ -100,5 +145,6 @@ def _spelled(character: str) -> str:
         name = unicodedata.name(character, "")
         if name:
             return f"[{name.lower()}]"
+    _spelled_letters.setdefault(character)
     code = ord(character)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipcli.render.fonts import COLOURED, FIRST, FURTHER, font_files, spelled_out, stays_with_the_one_before
+from clipcli.render.fonts import (
+    COLOURED,
+    FIRST,
+    FURTHER,
+    font_files,
+    font_with,
+    spelled_out,
+    stays_with_the_one_before,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageFont import FreeTypeFont
 
-__all__ = ["Lettering"]
+__all__ = ["Lettering", "symbol"]
 
 _NOWHERE = "\U0010ffff"  # a character that no font has: what comes out for it stands for all that are missing
 _BITMAP_SIZES = (109, 160)  # the only sizes that emoji fonts made of pixels have
@@ -81,13 +89,7 @@ class Lettering:
             left += face.font.getlength(run) * face.scale
 
     def _draw_coloured(self, picture: Picture, at: tuple[int, int], face: _Face, run: str) -> None:
-        from PIL import Image, ImageDraw
-
-        box = face.font.getbbox(run)
-        large = Image.new("RGBA", (max(1, round(box[2])), max(1, round(box[3]))), (0, 0, 0, 0))
-        ImageDraw.Draw(large).text((0, 0), run, font=face.font, embedded_color=True)
-        size = max(1, round(large.width * face.scale)), max(1, round(large.height * face.scale))
-        small = large.resize(size, Image.Resampling.LANCZOS)
+        small = _in_colours(face, run)
         picture.paste(small, at, small)
 
     def _writable(self, text: str) -> str:
@@ -114,8 +116,36 @@ class Lettering:
                 self._complete = True  # other fonts are looked for when the first one lacks something, not before
                 self._faces += _further(self.size)
                 face = next((face for face in self._faces if face.has(character)), None)
+            if face is None and not character.isspace() and (other := _face_with(character, self.size)):
+                self._faces.append(other)
+                face = other
             self._known[character] = face
         return self._known[character]
+
+
+def symbol(text: str, size: int) -> Picture | None:
+    """Symbols by a font of coloured ones, on nothing, so many pixels high; None where there is no such font."""
+    face = _coloured_face(size)
+    letters = [each for each in text if not stays_with_the_one_before(each)]
+    if face is None or not letters or not all(map(face.has, letters)):
+        return None
+    return _in_colours(face, text)
+
+
+@functools.lru_cache(maxsize=32)
+def _coloured_face(size: int) -> _Face | None:
+    files = font_files()
+    return next((face for name in COLOURED if name in files and (face := _coloured(files[name], size))), None)
+
+
+def _in_colours(face: _Face, run: str) -> Picture:
+    from PIL import Image, ImageDraw
+
+    box = face.font.getbbox(run)
+    large = Image.new("RGBA", (max(1, round(box[2])), max(1, round(box[3]))), (0, 0, 0, 0))
+    ImageDraw.Draw(large).text((0, 0), run, font=face.font, embedded_color=True)
+    size = max(1, round(large.width * face.scale)), max(1, round(large.height * face.scale))
+    return large.resize(size, Image.Resampling.LANCZOS)
 
 
 def _first(size: int) -> _Face:
@@ -131,12 +161,24 @@ def _first(size: int) -> _Face:
 
 
 def _further(size: int) -> list[_Face]:
-    files = font_files()
-    faces = [_coloured(files[name], size) for name in COLOURED if name in files]
     from PIL import ImageFont
 
+    files = font_files()
+    faces = [_coloured(files[name], size) for name in COLOURED if name in files]
     faces += [_Face(ImageFont.truetype(str(files[name]), size)) for name in FURTHER if name in files]
     return [face for face in faces if face is not None]
+
+
+def _face_with(character: str, size: int) -> _Face | None:
+    """A face of whatever other font this computer has the character in."""
+    from PIL import ImageFont
+
+    file = font_with(character)
+    try:
+        face = _Face(ImageFont.truetype(str(file), size)) if file else None
+    except OSError:
+        return None
+    return face if face and face.has(character) else None
 
 
 def _coloured(path: Path, size: int) -> _Face | None:

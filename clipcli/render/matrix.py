@@ -71,7 +71,7 @@ def draw_matrix(
 
 def _foot(cosines: NDArray[np.floating], model: str) -> str:
     parts = [f"Cosine similarity by the model {model}" if model else "Cosine similarity"]
-    parts.append(f"colours from {cosines.min():.2f} to {cosines.max():.2f}")
+    parts.append(f"colours from {cosines.min():z.2f} to {cosines.max():z.2f}")
     if len(cosines) > 1:
         parts.append("framed: the best sentence of each picture")
     return "; ".join(parts)
@@ -123,7 +123,7 @@ def _draw_cells(figure: Any, layout: Layout, cosines: NDArray[np.floating], look
             axes.text(
                 left + CELL_WIDTH / 2,
                 top + height / 2,
-                f"{cosines[row, column]:.2f}",
+                f"{cosines[row, column]:z.2f}",  # z: what rounds to nothing has no sign
                 ha="center",
                 va="center_baseline",
                 fontsize=13,

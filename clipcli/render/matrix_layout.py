@@ -79,7 +79,7 @@ def wrapped(sentence: str, width: int = LABEL_CHARACTERS) -> str:
     for word in sentence.split():
         if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > width:
             lines.append("")
-        first, *more = chop_cells(word, width)
+        first, *more = chop_cells(word, width) or [word]
         lines[-1] = f"{lines[-1]} {first}".lstrip()
         lines += more
     return "\n".join(lines) or " "

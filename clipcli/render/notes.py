@@ -55,6 +55,14 @@ def say_cut_short(reasons: Iterable[str]) -> None:
         say(f"{counted(count, 'file is', 'files are')} cut short: --accept-truncated takes what is left")
 
 
+def say_missing_letters() -> None:
+    """A line where letters of a picture had to be spelled out, since no font here has them."""
+    from clipcli.render.fonts import missing_letters
+
+    if letters := missing_letters():
+        say(f"no font here has {letters}: written as codes; fonts such as Noto Sans (Noto Sans CJK) have them")
+
+
 def write_text(text: str) -> None:
     """Write ready text to stdout. What the stream's encoding lacks comes out as an escape, not as an error."""
     encoding = sys.stdout.encoding or "utf-8"

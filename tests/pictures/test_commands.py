@@ -59,7 +59,7 @@ def test_the_picture_asked_with_stands_first_and_is_not_found_again(
     way: str, clip: Clip, tmp_path: Path, photos: Path
 ) -> None:
     known = json.loads(clip("search", "red", "-k", "1", "--format", "json").stdout)[0]
-    asked, first = photos / "red.png", "red.png"
+    asked, first = str(photos / "red.png"), "red.png"
     if way == "id":
         asked, first = f"id:{known['image_id']}", Path(known["path"]).name
     arguments = ("search", "--like", asked) if way == "--like" else ("similar", asked)

@@ -71,6 +71,7 @@ def test_a_heading_is_never_the_last_thing_on_a_page() -> None:
     assert [block for page in pages for block in page] == blocks
     assert all(isinstance(page[-1], contact_sheet._Row) for page in pages)
     assert all(sum(block.height for block in page) <= measures.room for page in pages)
+    assert measures.page is not None
     assert measures.room < measures.page - 2 * measures.gap - Lettering(measures.letters).line_height  # the number
 
 

@@ -135,8 +135,9 @@ def say_done(report: IndexReport, model: Model) -> None:
     from clipcli.render.notes import counted, say, say_cut_short
 
     _absent(report)
-    if not (report.considered or report.forgotten or report.absent or report.emptied):
-        say(f"no pictures there{_left_out(report)}")
+    if not (report.considered or report.forgotten):
+        if not (report.absent or report.emptied):
+            say(f"no pictures there{_left_out(report)}")
         return
     cut = f" ({report.truncated:,} of them from what is left of a file cut short)" if report.truncated else ""
     parts = [f"{report.embedded:,} embedded{cut}"]
@@ -175,8 +176,8 @@ def _absent(report: IndexReport) -> None:
         say_emptied(folder, pictures)
 
 
-def say_emptied(folder: bytes, pictures: int) -> None:
-    """A folder that is there, and none of its pictures."""
+def say_emptied(folder: bytes, pictures: int, *, at: str = "") -> None:
+    """A folder that is there, and none of its pictures. `at` is the time, where a person wants to know."""
     from clipcli.render.notes import counted, say
     from clipcli.render.text import short_path
 
@@ -184,6 +185,6 @@ def say_emptied(folder: bytes, pictures: int) -> None:
     if pictures > 1:
         which = f"none of the {counted(pictures, 'picture')} known in {short_path(folder)} is there"
     say(
-        f"{which}: is its disk mounted? the library keeps what it knows; if that is gone for good: "
+        f"{at}{which}: is its disk mounted? the library keeps what it knows; if that is gone for good: "
         f"clip library forget --gone {shlex.quote(os.fsdecode(folder))}"
     )

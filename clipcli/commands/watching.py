@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clipcli.library.store import Library
     from clipcli.library.watching import News
 
+_GONE_AGAIN = "missing"  # between being listed and being read: its end will be told as well
 LoadModel = Callable[["Library | None"], "Model"]
 
 
@@ -107,7 +108,7 @@ class _Runs:
 
         for folder, pictures in report.emptied.items():
             if self._emptied.get(folder) != pictures:
-                say_emptied(folder, pictures)
+                say_emptied(folder, pictures, at=_clock())
         self._emptied = report.emptied
 
 
@@ -143,6 +144,8 @@ def _say_skipped(progress: Progress) -> None:
     from clipcli.render.text import short_path
 
     for skip in progress.skipped:
+        if skip.reason == _GONE_AGAIN:
+            continue
         say(f"{_clock()}skipped {short_path(skip.path)}: {skip.reason} ({skip.detail})")
 
 
@@ -153,7 +156,7 @@ def _say_update(report: IndexReport) -> None:
     done = {
         "embedded": report.embedded,
         "recognised": report.recognised,
-        "skipped": len(report.newly_skipped),
+        "skipped": sum(skip.reason != _GONE_AGAIN for skip in report.newly_skipped),
         "forgotten": report.forgotten,
     }
     if any(done.values()):

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 
+_ELSEWHERE = " (nothing was forgotten; 'clip library relocate' tells the library where it is now)"
 ANCHOR_SETTING = "anchor"  # in a backup of a library beside its pictures: the folder they were in
 
 
@@ -134,7 +135,7 @@ def _sorted_out(named: Sequence[bytes], known: dict[bytes, Root]) -> tuple[set[b
         except OSError as error:
             kept = _around(os.path.abspath(name), known) is not None
             why = "no such file or folder" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
-            raise NotFoundError(f"{why}: {os.fsdecode(name)}" + (" (nothing was forgotten)" if kept else "")) from None
+            raise NotFoundError(f"{why}: {os.fsdecode(name)}" + (_ELSEWHERE if kept else "")) from None
         if stat.S_ISDIR(mode):
             folders.add(os.path.realpath(name))
         elif stat.S_ISREG(mode):

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ class FolderWatch:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         from watchdog.observers import Observer
 
+        # It tells at length of every folder that is moved out and in again, and then listens to it as it should.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
         self._clock = clock
         self._lock = threading.Lock()
         self._restless: dict[bytes, float] = {}  # path -> when it will have come to rest

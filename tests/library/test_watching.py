@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from clipcli.bundle.encoder import Model
+from clipcli.commands.watching import _Runs
 from clipcli.errors import LibraryLockedError
-from clipcli.library import watching
+from clipcli.library import indexing, watching
+from clipcli.library.indexing import IndexOptions
+from clipcli.library.jobs import Job, Outcome, Refused
+from clipcli.library.reading import Reader
 from clipcli.library.run_lock import RunLock
 from clipcli.library.watch_lock import WatchLock, refuse_watched
 from clipcli.library.watching import News, Watcher
 from clipcli.photos.scan import may_be_picture
 from clipcli.photos.watching import FolderWatch
 from tests.library.conftest import rows
+from tests.library.decoding_here import DecodersHere
 
 ROOT = Path(__file__).resolve().parents[2]
 Photos = Callable[..., Path]
@@ -105,6 +113,22 @@ def test_what_could_not_be_a_picture_is_not_heard(heard: Heard) -> None:
     assert may_be_picture(b".clipignore")
     assert may_be_picture(b"deep/.clipignore")
     assert not may_be_picture(b".git/.clipignore")
+
+
+def test_a_folder_inside_that_goes_and_comes_back_is_heard_again(heard: Heard, tmp_path: Path) -> None:
+    """And what the library beneath has to say about that, at length, is for nobody."""
+    (heard.folder / "deep" / "deeper").mkdir(parents=True)
+    eventually(lambda: "deep" in heard.restless())
+    with warnings.catch_warnings(record=True) as told:
+        for _ in range(2):
+            time.sleep(0.7)  # watchdog waits half a second for the other half of a move
+            (heard.folder / "deep").rename(tmp_path / "away")
+            time.sleep(0.7)
+            (tmp_path / "away").rename(heard.folder / "deep")
+    time.sleep(0.7)
+    (heard.folder / "deep" / "deeper" / "new.jpg").touch()
+    eventually(lambda: "deep/deeper/new.jpg" in heard.restless())
+    assert told == []
 
 
 def test_a_folder_that_is_deleted_or_moved_is_lost(heard: Heard, tmp_path: Path) -> None:
@@ -263,6 +287,36 @@ def test_the_command(tmp_path: Path, bundle: Path, photo_folder: Photos) -> None
     assert text.count("no longer watching") == 1
     assert "Traceback" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["library.db", "other", "photos", "said.txt"]
+
+
+def test_what_is_said_of_updates(
+    tmp_path: Path,
+    model: Model,
+    photo_folder: Photos,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That none of the pictures is left is said once; a file that was gone again before it was read is nothing."""
+    monkeypatch.setattr(indexing, "Decoders", DecodersHere)
+    folder = photo_folder(count=2)
+    runs = _Runs(tmp_path / "library.db", IndexOptions(), lambda library: model, frames_given=False)
+    runs.update([os.fsencode(folder)], set())
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "note.txt").touch()
+    capsys.readouterr()
+    for _ in range(2):
+        runs.update([os.fsencode(folder)], set())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d none of the 2 pictures known in ", line)
+
+    def gone_again(self: Reader, job: Job) -> Outcome:
+        return Refused(job=job, reason="missing", detail="no such file")
+
+    monkeypatch.setattr(Reader, "read", gone_again)
+    photo_folder(count=3, seed=1)
+    runs.update([os.fsencode(folder)], set())
+    assert "missing" not in capsys.readouterr().err
 
 
 def test_what_does_not_go_together(tmp_path: Path, photo_folder: Photos) -> None:

@@ -1,10 +1,16 @@
-"""A selection as a file: paths, CSV, JSON or JSON lines, with the fields that `clip search --facts` writes."""
+"""A selection as a file: paths, CSV, JSON or JSON lines, with the fields that `clip search --facts` writes.
+
+Paths a line each are for pasting and for programs that read lines. A name with a line break in it would be two of
+them, one with an escape sequence does something in a terminal: such paths are left out there, and counted. JSON and CSV
+write them.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,21 +28,24 @@ __all__ = ["FORMATS", "Export", "export"]
 
 FORMATS = {
     "paths": ("text/plain; charset=utf-8", "txt"),
+    "clipboard": ("text/plain; charset=utf-8", "txt"),  # as paths, without those that are no UTF-8
     "csv": ("text/csv; charset=utf-8", "csv"),
     "json": ("application/json", "json"),
     "ndjson": ("application/x-ndjson", "ndjson"),
 }
 _FIELDS = ("score", "path", "path_b64", "image_id", *FACTS, "tags")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """The file's bytes, and what kind it is."""
+    """The file's bytes, and what kind it is. `left_out` paths cannot stand on a line."""
 
     data: bytes
     media_type: str
     name: str
+    left_out: int = 0
 
 
 def export(library: Library, ids: Sequence[int], scores: Mapping[int, float], form: str) -> Export:
@@ -46,8 +55,11 @@ def export(library: Library, ids: Sequence[int], scores: Mapping[int, float], fo
     with library.read():
         paths = paths_of(library, ids)
         there = [image_id for image_id in ids if image_id in paths]
-        if form == "paths":
-            data = b"".join(paths[image_id] + b"\n" for image_id in there)
+        left_out = 0
+        if form in ("paths", "clipboard"):
+            lines = [path for path in map(paths.__getitem__, there) if _is_a_line(path, utf8=form == "clipboard")]
+            data = b"".join(path + b"\n" for path in lines)
+            left_out = len(there) - len(lines)
         else:
             facts, tags = facts_of(library, there), tags_of(library, there)
             records = [
@@ -62,7 +74,17 @@ def export(library: Library, ids: Sequence[int], scores: Mapping[int, float], fo
             ]
             data = _written(records, form)
     media_type, suffix = FORMATS[form]
-    return Export(data=data, media_type=media_type, name=f"clip-pictures.{suffix}")
+    return Export(data=data, media_type=media_type, name=f"clip-pictures.{suffix}", left_out=left_out)
+
+
+def _is_a_line(path: bytes, *, utf8: bool) -> bool:
+    try:
+        text = path.decode("utf-8")
+    except UnicodeDecodeError:
+        if utf8:
+            return False
+        text = path.decode("utf-8", errors="surrogateescape")
+    return _CONTROL.search(text) is None
 
 
 def _written(records: Sequence[Mapping[str, Any]], form: str) -> bytes:

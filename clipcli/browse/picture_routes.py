@@ -150,7 +150,7 @@ class PictureRoutes:
                 return export(library, ids, scores, form or "")
 
         made = await self._questions.run(written)
-        headers = {"Content-Disposition": f'attachment; filename="{made.name}"'}
+        headers = {"Content-Disposition": f'attachment; filename="{made.name}"', "Clip-Left-Out": str(made.left_out)}
         return Response(made.data, headers=headers, media_type=made.media_type)
 
     async def duplicates(self, request: Request) -> Response:

@@ -85,9 +85,10 @@ def describe(library: Library, image_id: int, using: ModelInUse | None) -> dict[
             (image_id,),
         ).fetchall()
         copies = connection.execute(
-            "SELECT id FROM images WHERE digest = ? AND id <> ? ORDER BY id LIMIT ?",
+            "SELECT id, root_id, path FROM images WHERE digest = ? AND id <> ? ORDER BY id LIMIT ?",
             (place.digest, image_id, _MOST_COPIES),
         ).fetchall()
+        roots = {root.id: root.path for root in read_roots(library)}
         vector = connection.execute(
             "SELECT 1 FROM embeddings JOIN models ON models.id = embeddings.model_id "
             "WHERE image_id = ? AND models.identity = ? AND models.precision = ?",
@@ -118,8 +119,17 @@ def describe(library: Library, image_id: int, using: ModelInUse | None) -> dict[
             {"label": label, "by_person": bool(by_hand), "score": score, "model": name}
             for label, by_hand, score, name in tags
         ],
-        "copies": [row[0] for row in copies],
+        "copies": [_copy(number, absolute(roots[root], from_stored(path))) for number, root, path in copies],
         "vector": vector is not None,
+    }
+
+
+def _copy(image_id: int, path: bytes) -> dict[str, object]:
+    return {
+        "id": image_id,
+        "name": shown_name(path),
+        "folder": printable(os.fsdecode(os.path.dirname(path))),
+        "path": printable(os.fsdecode(path)),
     }
 
 

@@ -170,6 +170,11 @@ def _counted(library: Library) -> dict[str, Any]:
             (_MOST_CAMERAS,),
         ).fetchall()
         (places,) = connection.execute("SELECT count(*) FROM images WHERE latitude IS NOT NULL").fetchone()
+        by_file = dict(
+            connection.execute(
+                "SELECT substr(taken_at, 1, 4) AS year, count(*) FROM images WHERE taken_from = 'file' GROUP BY year"
+            ).fetchall()
+        )
         tags = count_labels(library)[:_MOST_TAGS]
     path = os.fsencode(library.path)
     return {
@@ -204,7 +209,8 @@ def _counted(library: Library) -> dict[str, Any]:
         # A filter is given the name as it is; nothing but text is ever made of it.
         "cameras": [{"name": name, "count": count} for name, count in cameras],
         "tags": [{"name": one.label, "count": one.pictures, "by_person": one.by_hand} for one in tags],
-        "years": [{"name": one.name, "count": one.count} for one in counts.years],
+        # `by_file` of them only by the date of the file, which may be that of a copy.
+        "years": [{"name": one.name, "count": one.count, "by_file": by_file.get(one.name, 0)} for one in counts.years],
         "formats": [{"name": one.name, "count": one.count} for one in counts.formats],
         "places": places,
         "skipped": [{"reason": one.name, "count": one.count} for one in counts.skipped],

@@ -22,6 +22,7 @@ from clipcli.library.run_lock import RunLock
 from clipcli.library.store import Library
 from clipcli.library.tags import add_tags
 from tests.browse.conftest import Stage, code_of, finished, serving
+from tests.tiny_bundle import COLOURS
 
 
 def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
@@ -166,6 +167,42 @@ def test_exports(own_client: TestClient, own_stage: Stage) -> None:
     for content in ({"ids": [red], "format": "zip"}, {"ids": [red]}, {"ids": [red], "format": "csv", "path": "/x"}):
         assert code_of(own_client.post("/api/export", json=content)) == (400, "bad-request")
     assert own_client.post("/api/export", json={"ids": [], "format": "json"}).json() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_path_that_is_no_line_is_left_out_of_lines(own_client: TestClient, own_stage: Stage) -> None:
+    """Pasted into a terminal, a line break in a name would run what stands behind it."""
+    colours = own_stage.photos / "colours"
+    names = [
+        "ok.jpg",
+        "two\nlines.jpg",
+        "bell\x07.jpg",
+        "esc\x1b[2J.jpg",
+        "\u2028.jpg",
+        "c1\x9b.jpg",
+        "\u202eturned.jpg",
+    ]
+    for name in names:
+        shutil.copy(colours / "red.jpg", colours / name)
+    raw = os.fsencode(colours) + b"/not utf-8 \xff.jpg"
+    shutil.copy(colours / "red.jpg", raw)
+    own_stage.embed()
+    found = own_client.post("/api/search", json={"filters": {"in": [os.fspath(colours)]}, "order": "name"}).json()
+    there = [*(os.fsencode(path) for path in colours.iterdir())]
+    assert len(found["ids"]) == len(there) == len(COLOURS) + 8
+    left_out = {os.fsencode(colours / name) for name in names[1:6]}
+    asked = {"ids": found["ids"], "format": "paths"}
+    paths = own_client.post("/api/export", json=asked)
+    assert sorted(paths.content.split(b"\n")[:-1]) == sorted(set(there) - left_out)
+    assert paths.headers["clip-left-out"] == "5"
+    text = own_client.post("/api/export", json={**asked, "format": "clipboard"})
+    assert sorted(text.content.split(b"\n")[:-1]) == sorted(set(there) - left_out - {raw})
+    assert text.headers["clip-left-out"] == "6"
+    for form in ("json", "ndjson", "csv"):  # these have a way of writing anything
+        whole = own_client.post("/api/export", json={**asked, "format": form})
+        assert whole.headers["clip-left-out"] == "0"
+    records = own_client.post("/api/export", json={**asked, "format": "json"}).json()
+    assert {record["path"] for record in records} >= {os.fsdecode(path) for path in left_out}
 
 
 def test_duplicates_are_reviewed_and_remembered(own_client: TestClient, own_stage: Stage) -> None:

@@ -46,13 +46,21 @@ function draw() {
   announce(`${count(size)} chosen`);
 }
 
+/** A path with a line break in it would be pasted as two, one with an escape sequence would do something in a terminal. */
+const OUT =
+  "a line break, another control character or bytes that are no text in the name. Export as JSON or CSV has all.";
+
 export async function copyPaths(ids) {
   try {
-    const text = (await (await api.exported(ids, "paths")).text()).trimEnd();
-    await toClipboard(text);
-    say(ids.length === 1 ? "The path is copied." : `${count(ids.length)} paths are copied.`);
+    const { blob, leftOut } = await api.exported(ids, "clipboard");
+    const number = ids.length - leftOut;
+    if (!number) throw new api.Problem("left-out", `There is ${OUT}`);
+    await toClipboard((await blob.text()).trimEnd());
+    const copied = number === 1 ? "The path is copied." : `${count(number)} paths are copied.`;
+    if (leftOut) say(`${copied} ${count(leftOut)} left out, for ${OUT}`, { error: true });
+    else say(copied);
   } catch (error) {
-    complain(error, "The paths cannot be copied");
+    complain(error, ids.length === 1 ? "The path cannot be copied" : "The paths cannot be copied");
   }
 }
 
@@ -123,14 +131,16 @@ export function exportChosen() {
     event.preventDefault();
     const format = new FormData(event.target).get("format");
     try {
-      const blob = await api.exported(ids, format, format === "paths" ? null : token());
+      const { blob, leftOut } = await api.exported(ids, format, format === "paths" ? null : token());
       const address = URL.createObjectURL(blob);
       const link = el("a", { href: address, download: `pictures.${format === "paths" ? "txt" : format}` });
       byId("sheet").append(link);
       link.click();
       setTimeout(() => URL.revokeObjectURL(address), 10000);
       closeSheet();
-      say(`${plural(ids.length, "picture")} exported.`);
+      const words = `${plural(ids.length - leftOut, "picture")} exported.`;
+      if (leftOut) say(`${words} ${count(leftOut)} left out, for ${OUT}`, { error: true });
+      else say(words);
     } catch (error) {
       complain(error, "The export failed");
     }

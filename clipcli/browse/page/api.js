@@ -137,11 +137,12 @@ export async function upload(file) {
 export const tags = () => get("/api/tags");
 export const changeTags = (ids, { add = [], remove = [] }) => posted("/api/tags", { ids, add, remove });
 
-/** A file of the chosen pictures, as text. */
+/** A file of the chosen pictures, as text: { blob, leftOut }, how many have a path that cannot stand on a line. */
 export async function exported(ids, format, token) {
   const question = { ids, format };
   if (token) question.search = token;
-  return (await post("/api/export", question)).blob();
+  const answer = await post("/api/export", question);
+  return { blob: await answer.blob(), leftOut: Number(answer.headers.get("Clip-Left-Out")) };
 }
 
 /** Waits for something slow: `told` hears of its progress; gives the result. */

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { copyPaths, exportChosen, startActions, tagChosen } from "./actions.js";
 import { startConnection } from "./connection.js";
 import { byId } from "./dom.js";
-import { drawDuplicates, forgetDuplicates, nameLibrary, startDuplicates } from "./duplicates.js";
+import { drawDuplicates, duplicatesKey, forgetDuplicates, nameLibrary, startDuplicates } from "./duplicates.js";
 import { drawFilters, offerFilters, startFilters, toggleFilters } from "./filters.js";
 import {
   backToGrid,
@@ -201,6 +201,9 @@ startKeys(
     c: () => selection.size && copyPaths([...selection.ids]),
     e: exportChosen,
     g: () => {},
+    ...Object.fromEntries(
+      [..."jkdxu"].map((letter) => [letter, () => place.view === "duplicates" && duplicatesKey(letter)]),
+    ),
     ArrowDown: () => place.view === "search" && results.items?.total && grid.focus(grid.current),
   },
   { p: turnTo("search"), m: turnTo("map"), d: turnTo("duplicates"), l: turnTo("library") },

@@ -5,8 +5,14 @@ import { bytes, count, el, icon, name } from "./dom.js";
 import { announce, complain, say } from "./notices.js";
 import { openPicture } from "./viewer.js";
 
-/** One group on its card: the picture to keep first. */
-export function groupCard(group, selection) {
+/** What is there besides the picture to keep. */
+export const copiesOf = (group) => group.filter(({ kind }) => kind !== "kept");
+
+/**
+ * One group on its card: the picture to keep first. `decided(pictures, { back, whole })` hears which are no copies after
+ * all, or are again.
+ */
+export function groupCard(group, selection, decided) {
   const ids = group.map(({ id }) => id);
   const exact = group.every(({ kind }) => kind !== "near");
   const title = `${group.length > 2 ? `${group.length} pictures, ` : ""}${exact ? "same content" : "nearly the same"}`;
@@ -15,12 +21,13 @@ export function groupCard(group, selection) {
     tabindex: "0",
     "aria-label": `${title}: ${group[0].name}`,
   });
-  const draw = (decided) => {
+  const apart = new Set(); // ids of those that were decided on one by one
+  const draw = (done) => {
     const held = node.contains(document.activeElement);
-    node.classList.toggle("decided", decided);
-    const heading = el("h2", {}, decided ? "Not duplicates: " : title);
-    if (decided) heading.append(name(group.map((picture) => picture.name).join(", ")));
-    const buttons = decided
+    node.classList.toggle("decided", done);
+    const heading = el("h2", {}, done ? "Not duplicates: " : title);
+    if (done) heading.append(name(group.map((picture) => picture.name).join(", ")));
+    const buttons = done
       ? [
           el(
             "button",
@@ -35,7 +42,11 @@ export function groupCard(group, selection) {
               type: "button",
               class: "quiet",
               dataset: { act: "choose" },
-              onclick: () => chooseCopies(group, selection),
+              onclick: () =>
+                chooseCopies(
+                  copiesOf(group).filter(({ id }) => !apart.has(id)),
+                  selection,
+                ),
             },
             icon("check"),
             "Choose copies",
@@ -49,13 +60,22 @@ export function groupCard(group, selection) {
         ];
     node.replaceChildren(
       el("header", {}, heading, el("div", { class: "doing" }, buttons)),
-      el("div", { class: "members" }, decided ? [] : group.map((picture) => member(picture, group, node, selection))),
+      el(
+        "div",
+        { class: "members" },
+        done ? [] : group.map((picture) => member({ picture, group, node, selection, apart, decided })),
+      ),
     );
     if (held) node.focus();
   };
   const decide = async (distinct) => {
     try {
       await api.decide(ids, distinct);
+      decided(
+        copiesOf(group).filter(({ id }) => !apart.has(id)),
+        { back: !distinct, whole: true },
+      );
+      apart.clear();
       draw(distinct);
       announce(distinct ? "Remembered: not duplicates" : "Taken back");
     } catch (error) {
@@ -66,32 +86,39 @@ export function groupCard(group, selection) {
   return node;
 }
 
-function chooseCopies(group, selection) {
-  for (const { id, kind } of group) if (kind !== "kept") selection.ids.add(id);
+function chooseCopies(copies, selection) {
+  for (const { id } of copies) selection.ids.add(id);
   selection.tell();
 }
 
-function member(picture, group, node, selection) {
+function member({ picture, group, node, selection, apart, decided }) {
   const { id, kind, score } = picture;
   const ids = group.map((one) => one.id);
   const kept = kind === "kept";
   const says = kept ? "keep" : kind === "exact" ? "exact copy" : `alike ${score.toFixed(3)}`;
-  const apart = async (event) => {
+  const split = async (event) => {
+    const figure = event.target.closest(".member");
     try {
       await api.decide([group[0].id, id], true);
-      event.target.closest(".member").remove();
+      apart.add(id);
+      figure.remove();
+      decided([picture], { whole: apart.size === group.length - 1 });
       say(`“${picture.name}” is no copy of “${group[0].name}”: remembered.`, {
-        undo: {
-          label: "Undo",
-          act: async () => {
-            await api.decide([group[0].id, id], false);
-            node.querySelector(".members").append(member(picture, group, node, selection));
-          },
-        },
+        undo: { label: "Undo", act: () => join(figure) },
       });
       node.focus();
     } catch (error) {
       complain(error, "This cannot be remembered");
+    }
+  };
+  const join = async (figure) => {
+    try {
+      await api.decide([group[0].id, id], false);
+      decided([picture], { back: true, whole: apart.size === group.length - 1 });
+      apart.delete(id);
+      node.querySelector(".members").append(figure);
+    } catch (error) {
+      complain(error, "This cannot be taken back");
     }
   };
   return el(
@@ -120,7 +147,7 @@ function member(picture, group, node, selection) {
       ),
       el("p", { class: "number" }, `${count(picture.width)} × ${count(picture.height)}, ${bytes(picture.bytes)}`),
       el("p", { class: "soft" }, name(picture.folder_shown)),
-      !kept && group.length > 2 && el("button", { type: "button", class: "quiet", onclick: apart }, "Not a copy of it"),
+      !kept && group.length > 2 && el("button", { type: "button", class: "quiet", onclick: split }, "Not a copy of it"),
     ),
   );
 }

@@ -4,22 +4,22 @@
 import * as api from "./api.js";
 import { toClipboard } from "./actions.js";
 import { bytes, count, el, icon, plural } from "./dom.js";
-import { groupCard } from "./duplicategroup.js";
+import { copiesOf, groupCard } from "./duplicategroup.js";
 import { announce, complain, say } from "./notices.js";
 import { filtersOf } from "./question.js";
-import { place } from "./route.js";
+import { go, place } from "./route.js";
 
 const AT_ONCE = 30; // groups drawn at a time
 
 let root;
 let selection;
-let near = false;
-let threshold = 0.97;
+const USUAL = 0.97; // how alike near copies are, unless one says otherwise
 let key = null; // of the question that is answered, or being answered
 let answer = null;
 let stopper = null;
 let body;
 let watcher;
+let showKind; // brings the controls to what the address says
 let review; // the command that would delete, for this library
 
 /** What the library is has become known. */
@@ -36,32 +36,32 @@ export function startDuplicates(section, given) {
     min: "0.85",
     max: "0.995",
     step: "0.005",
-    value: String(threshold),
+    value: String(USUAL),
     "aria-label": "How alike",
   });
-  const value = el("output", { class: "number" }, threshold.toFixed(3));
+  const value = el("output", { class: "number" });
   slider.addEventListener("input", () => (value.textContent = Number(slider.value).toFixed(3)));
-  slider.addEventListener("change", () => {
-    threshold = Number(slider.value);
-    ask();
-  });
-  const kind = (what, words) =>
+  slider.addEventListener("change", () => go({ alike: Number(slider.value) }));
+  const kind = (near, words) =>
     el(
       "label",
       {},
       el("input", {
         type: "radio",
         name: "kind",
-        checked: what === near,
-        onchange: () => {
-          near = what;
-          alike.hidden = !near;
-          ask();
-        },
+        dataset: { near: near ? "yes" : "no" },
+        onchange: () => go({ alike: near ? Number(slider.value) : null }),
       }),
       el("span", {}, words),
     );
   const alike = el("label", { class: "field", hidden: true }, el("span", {}, "How alike"), slider, value);
+  showKind = () => {
+    const near = place.alike !== null;
+    root.querySelector(`[data-near="${near ? "yes" : "no"}"]`).checked = true;
+    alike.hidden = !near;
+    if (near) slider.value = String(place.alike);
+    value.textContent = (place.alike ?? Number(slider.value)).toFixed(3);
+  };
   review = el(
     "button",
     {
@@ -106,7 +106,8 @@ export function startDuplicates(section, given) {
 
 /** The view is on show: ask, unless the answer is there. */
 export function drawDuplicates() {
-  const wanted = JSON.stringify([near ? threshold : null, filtersOf(place.question)]);
+  showKind();
+  const wanted = JSON.stringify([place.alike, filtersOf(place.question)]);
   if (wanted !== key) ask();
 }
 
@@ -120,7 +121,7 @@ async function ask() {
   stopper = new AbortController();
   const { signal } = stopper;
   const filters = filtersOf(place.question);
-  const asked = near ? threshold : null;
+  const asked = place.alike;
   key = JSON.stringify([asked, filters]);
   const bar = el("progress", { "aria-label": "Looking for duplicates" });
   const words = el("p", {}, "Looking for duplicates…");
@@ -157,25 +158,46 @@ function draw() {
   watcher?.disconnect();
   const { groups, copies, copy_bytes: size } = answer;
   if (!groups.length) {
-    const words = near
-      ? "No two pictures are as alike as that. A lower value finds more."
-      : "No picture is there twice. “Nearly the same” finds resized and edited copies.";
+    const words =
+      place.alike !== null
+        ? "No two pictures are as alike as that. A lower value finds more."
+        : "No picture is there twice. “Nearly the same” finds resized and edited copies.";
     body.replaceChildren(
       el("div", { class: "blank" }, icon("check"), el("h2", {}, "No duplicates"), el("p", {}, words)),
     );
     announce("No duplicates");
     return;
   }
-  const summary = `${plural(answer.total, "group")}, ${plural(copies, "copy", "copies")} of ${bytes(size)}`;
   const rest = answer.total > groups.length ? ` The first ${count(groups.length)} groups are shown.` : "";
-  const copyIds = groups.flatMap((group) => group.filter(({ kind }) => kind !== "kept").map(({ id }) => id));
+  const left = { groups: answer.total, copies, size };
+  const summary = el("p", { class: "soft number", role: "status" });
+  const tell = () => {
+    const words = `${plural(left.groups, "group")}, ${plural(left.copies, "copy", "copies")} of ${bytes(left.size)}`;
+    summary.textContent = (left.groups ? words : "All of them are decided.") + rest;
+  };
+  const settled = new Set(); // copies that are none, by what was decided just now
+  /** Pictures are no copies after all, or `back`: they are again. `whole`: that was a whole group. */
+  const decided = (pictures, { back = false, whole = false }) => {
+    const sign = back ? 1 : -1;
+    if (whole) left.groups += sign;
+    for (const { id, bytes: own } of pictures) {
+      left.copies += sign;
+      left.size += sign * own;
+      if (back) settled.delete(id);
+      else settled.add(id);
+      if (!back) selection.ids.delete(id); // what is no copy must not go with the copies
+    }
+    if (!back) selection.tell();
+    tell();
+  };
+  tell();
   const choose = el(
     "button",
     {
       type: "button",
       class: "button",
       onclick: () => {
-        for (const id of copyIds) selection.ids.add(id);
+        for (const { id } of groups.flatMap(copiesOf)) if (!settled.has(id)) selection.ids.add(id);
         selection.tell();
       },
     },
@@ -184,15 +206,10 @@ function draw() {
   );
   const all = el("div", { class: "all-groups" });
   const end = el("div");
-  body.replaceChildren(
-    el("div", { class: "line" }, el("p", { class: "soft number" }, summary + rest), choose),
-    all,
-    end,
-  );
-  announce(summary);
+  body.replaceChildren(el("div", { class: "line" }, summary, choose), all, end);
   let drawn = 0;
   const more = () => {
-    for (const group of groups.slice(drawn, drawn + AT_ONCE)) all.append(groupCard(group, selection));
+    for (const group of groups.slice(drawn, drawn + AT_ONCE)) all.append(groupCard(group, selection, decided));
     drawn += AT_ONCE;
     if (drawn >= groups.length) watcher.disconnect();
   };
@@ -201,17 +218,27 @@ function draw() {
   if (drawn < groups.length) watcher.observe(end);
 }
 
-function pressed(event) {
-  if (event.target.matches("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+/** A letter of this view: j and k go through the groups; d, x and u act on the one that has the focus. */
+export function duplicatesKey(letter) {
   const cards = [...root.querySelectorAll(".group")];
-  const here = cards.indexOf(event.target.closest(".group"));
-  const goto = { j: here + 1, ArrowDown: here + 1, k: here - 1, ArrowUp: here - 1 }[event.key];
-  const act = { d: "distinct", x: "choose", u: "undo" }[event.key];
-  if (goto !== undefined && cards[goto]) {
-    cards[goto].focus();
-    cards[goto].scrollIntoView({ block: "nearest" });
-  } else if (act && here >= 0) cards[here].querySelector(`[data-act="${act}"]`)?.click();
-  else if (event.key === "Enter" && event.target === cards[here]) cards[here].querySelector(".look")?.click();
+  const here = cards.indexOf(document.activeElement.closest(".group"));
+  const act = { d: "distinct", x: "choose", u: "undo" }[letter];
+  // Nobody decides on what they do not see: the first key only shows which group it would be.
+  if (here < 0) focusOn(cards.find((card) => card.getBoundingClientRect().bottom > 160));
+  else if (act) cards[here].querySelector(`[data-act="${act}"]`)?.click();
+  else focusOn(cards[here + (letter === "j" ? 1 : -1)]);
+}
+
+function focusOn(card) {
+  card?.focus({ preventScroll: true });
+  card?.scrollIntoView({ block: "nearest" });
+}
+
+function pressed(event) {
+  const card = event.target.closest(".group");
+  if (!card || event.target.matches("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") duplicatesKey(event.key === "ArrowDown" ? "j" : "k");
+  else if (event.key === "Enter" && event.target === card) card.querySelector(".look")?.click();
   else return;
   event.preventDefault();
   event.stopPropagation();

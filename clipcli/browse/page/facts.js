@@ -11,13 +11,20 @@ function fact(words, ...value) {
   return [el("dt", {}, words), el("dd", {}, ...value)];
 }
 
+const DATES = {
+  exif: ["Taken", "by the picture’s own data (EXIF)"],
+  xmp: ["Taken", "by the picture’s own data (XMP)"],
+  file: ["File of", "the picture itself says no date"],
+};
+
 /** What is known of a picture, as elements; `retag(id, changes)` and `copy(ids)` are called from it. */
 export function factsOf(facts, { retag, copy }) {
   const { id } = facts;
   const position = facts.latitude === null ? null : `${facts.latitude.toFixed(4)}, ${facts.longitude.toFixed(4)}`;
   const filter = (key, value) => change({ ...empty(), filters: { ...empty().filters, [key]: value } });
   const megapixels = (facts.width * facts.height) / 1e6;
-  const from = { file: " (by its file)", xmp: "", exif: "" }[facts.taken_from] ?? "";
+  // A file's date is often only that of a copy: it is never called the day when the picture was taken.
+  const [dated, source] = DATES[facts.taken_from] ?? DATES.exif;
   return [
     el(
       "div",
@@ -37,11 +44,11 @@ export function factsOf(facts, { retag, copy }) {
     el(
       "dl",
       { class: "facts" },
-      facts.taken_at && fact("Taken", moment(facts.taken_at) + from),
+      facts.taken_at && fact(dated, moment(facts.taken_at), el("small", { class: "soft source" }, source)),
       fact(
         "Size",
         `${count(facts.width)} × ${count(facts.height)}`,
-        el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`),
+        megapixels >= 0.05 && el("span", { class: "soft" }, `  ${megapixels.toFixed(1)} MP`),
       ),
       fact("File", `${facts.format.toUpperCase()}, ${bytes(facts.bytes)}`),
       facts.camera && fact("Camera", name(facts.camera)),
@@ -63,15 +70,19 @@ export function factsOf(facts, { retag, copy }) {
       facts.copies.length > 0 &&
         fact(
           "Copies",
-          ...facts.copies
-            .slice(0, 8)
-            .map((twin) =>
-              el(
-                "button",
-                { type: "button", class: "quiet", onclick: () => go({ picture: twin }, { replace: true }) },
-                `no. ${twin}`,
-              ),
+          ...facts.copies.slice(0, 8).map((twin) =>
+            el(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                title: twin.path,
+                onclick: () => go({ picture: twin.id }, { replace: true }),
+              },
+              name(twin.name === facts.name ? twin.folder : twin.name),
             ),
+          ),
+          facts.copies.length > 8 && el("span", { class: "soft" }, ` and ${count(facts.copies.length - 8)} more`),
         ),
       !facts.present && fact("Missing", "The file is not there now."),
       facts.present && facts.stale && fact("Note", "The file could not be read when it was last looked at."),

@@ -54,6 +54,7 @@ export function drawLibrary(nextState = state) {
         "Years",
         state.years.filter(({ name: year }) => /^\d{4}$/.test(year)).sort((a, b) => b.name - a.name),
         (year) => show({ since: year, until: year }),
+        "Lighter: by the date of the file, where the picture itself says none.",
       ),
       bars("Formats", state.formats, (format) => show({ format_is: [format.toLowerCase()] })),
       list("Skipped", state.skipped, ({ reason, count: number }) => [
@@ -81,8 +82,10 @@ function list(title, entries, cells) {
   );
 }
 
-function bars(title, entries, open) {
+/** A bar for each entry. Those of its pictures that are counted `by_file` are lighter, which `note` explains. */
+function bars(title, entries, open, note = "") {
   if (!entries.length) return null;
+  const width = (number) => `${Math.max(1, (100 * number) / most)}%`;
   const most = Math.max(...entries.map((entry) => entry.count));
   return el(
     "section",
@@ -99,16 +102,23 @@ function bars(title, entries, open) {
             "button",
             {
               type: "button",
-              "aria-label": `${entry.name}: ${plural(entry.count, "picture")}`,
+              "aria-label": `${entry.name}: ${plural(entry.count, "picture")}${entry.by_file ? `, ${count(entry.by_file)} of them by the date of the file` : ""}`,
               onclick: () => open(entry.name),
             },
             el("span", {}, entry.name),
-            el("span", { class: "stick", style: { width: `${Math.max(1, (100 * entry.count) / most)}%` } }),
+            el(
+              "span",
+              { class: "sticks" },
+              entry.count > (entry.by_file ?? 0) &&
+                el("span", { class: "stick", style: { width: width(entry.count - (entry.by_file ?? 0)) } }),
+              entry.by_file > 0 && el("span", { class: "stick by-file", style: { width: width(entry.by_file) } }),
+            ),
             el("span", { class: "number soft" }, count(entry.count)),
           ),
         ),
       ),
     ),
+    entries.some((entry) => entry.by_file) && el("p", { class: "soft small" }, note),
   );
 }
 
@@ -158,19 +168,30 @@ function left() {
   return ` · about ${time} left, ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} a second`;
 }
 
+/** How things stand while no run is under way: a drawing, a title, a text. */
+function standing() {
+  if (!run.pictures)
+    return ["image", "Nothing is indexed yet", "Tell clip where your pictures are; they stay where they are. Run:"];
+  const missing = state.model ? run.pictures - run.vectors : 0;
+  const then = "After new pictures have come, run:";
+  if (missing > 0)
+    return [
+      "info",
+      "No run at the moment",
+      `${plural(missing, "picture")} without a vector of this model: not found by words yet. ${then}`,
+    ];
+  return ["check", "Up to date", `Everything that was found is indexed. ${then}`];
+}
+
 function drawRun() {
   const box = byId("run-live");
   if (!box || !run) return;
   box.className = run.live ? "live running" : "live";
   if (!run.live) {
-    const missing = state.model ? run.pictures - run.vectors : 0;
-    const text =
-      missing > 0
-        ? `${plural(missing, "picture")} without a vector of this model: they are not found by words yet.`
-        : "Everything that was found is indexed.";
+    const [drawing, title, text] = standing();
     box.replaceChildren(
-      el("h2", {}, icon(missing > 0 ? "info" : "check"), missing > 0 ? "No run at the moment" : "Up to date"),
-      el("p", { class: "soft" }, text, " After new pictures have come, run:"),
+      el("h2", {}, icon(drawing), title),
+      el("p", { class: "soft" }, text),
       command(state.library.update),
     );
     return;

@@ -45,10 +45,18 @@ function unpackTerm(packed) {
   return /^\d{1,15}$/.test(found[3]) ? { weight, id: Number(found[3]) } : null;
 }
 
-/** { view, picture, question } -> "?…" */
-export function toAddress({ view, picture, question }) {
+/** What only one view needs: how alike near copies are (null: exact ones), how the map is drawn, words for its groups. */
+export const ASIDE = { alike: null, draw: "pca", words: null };
+const DRAWN = ["pca", "umap"];
+const MOST_WORDS = 1500; // characters of words that an address takes; more are remembered by the browser alone
+
+/** { view, picture, question, alike, draw, words } -> "?…" */
+export function toAddress({ view, picture, question, alike, draw, words }) {
   const parts = new URLSearchParams();
   if (view !== "search") parts.set("view", view);
+  if (view === "duplicates" && alike !== null) parts.set("alike", String(alike));
+  if (view === "map" && draw !== ASIDE.draw) parts.set("draw", draw);
+  if (view === "map" && words && words.length <= MOST_WORDS) parts.set("words", words);
   if (question.text) parts.set("q", question.text);
   for (const term of question.terms) parts.append("term", packTerm(term));
   for (const [key, short] of Object.entries(LISTS))
@@ -90,9 +98,16 @@ export function readAddress(address) {
   question.order = one("order", (value) => ORDERS.includes(value), null);
   const view = one("view", (value) => VIEWS.includes(value), "search");
   const picture = one("picture", (value) => /^\d{1,15}$/.test(value), null);
-  const known = new Set(["q", "term", "order", "view", "picture", "token", ...Object.values({ ...LISTS, ...TEXTS })]);
+  const alike = one("alike", (value) => value >= 0.5 && value <= 0.9999, null);
+  const aside = {
+    alike: alike === null ? null : Number(alike),
+    draw: one("draw", (value) => DRAWN.includes(value), ASIDE.draw),
+    words: one("words", () => true, null),
+  };
+  const known = new Set(["q", "term", "order", "view", "picture", "token", ...Object.keys(aside)]);
+  for (const short of Object.values({ ...LISTS, ...TEXTS })) known.add(short);
   for (const [key, value] of parts) if (!known.has(key)) leave(key, value);
-  return { place: { view, picture: picture === null ? null : Number(picture), question }, ignored };
+  return { place: { view, picture: picture === null ? null : Number(picture), question, ...aside }, ignored };
 }
 
 /**

@@ -1,13 +1,14 @@
 // Where one is: the view, the open picture and the question, held in the address and in the history.
 
-import { readAddress, toAddress } from "./question.js";
+import { ASIDE, readAddress, toAddress } from "./question.js";
 
 history.scrollRestoration = "manual"; // the grid restores the place itself, when its rows are there
 
 const listeners = [];
 let tellIgnored = () => {};
 let ignored = [];
-export let place = arrived();
+export let place = null;
+place = arrived();
 
 export const onRoute = (listener) => listeners.push(listener);
 
@@ -22,6 +23,10 @@ function arrived() {
   const read = readAddress(location.search);
   ignored = read.ignored;
   if (ignored.length) history.replaceState({ ...history.state }, "", toAddress(read.place));
+  // What only another view's address says stays as it was.
+  const { alike, draw, words } = place ?? ASIDE;
+  if (read.place.view !== "duplicates") read.place.alike = alike;
+  if (read.place.view !== "map") Object.assign(read.place, { draw, words });
   return read.place;
 }
 

@@ -34,10 +34,10 @@ JUSTIFY = """async () => {
 }"""
 
 ADDRESS = """async () => {
-  const { empty, readAddress, toAddress } = await import("/page/question.js");
+  const { ASIDE, empty, readAddress, toAddress } = await import("/page/question.js");
   const texts = ["", "red", "a+b & c=d #e", "0.5:night", "\\ud800 lone", "שלום", "<img onerror=x>", "%41", "-1:text:a"];
   const wrong = [];
-  for (const text of texts) for (const view of ["search", "map"]) for (const picture of [null, 12]) {
+  for (const text of texts) for (const view of ["search", "map", "duplicates"]) for (const picture of [null, 12]) {
     const question = empty();
     question.text = text.toWellFormed();
     if (text) {
@@ -46,7 +46,9 @@ ADDRESS = """async () => {
       question.filters = { ...question.filters, in: [text, "/b"], tag: [text], since: "2019-07", near: "1,2,3" };
       question.order = "oldest";
     }
-    const place = { view, picture, question };
+    const aside = view === "map" ? { alike: null, draw: "umap", words: text.toWellFormed() || null }
+      : view === "duplicates" ? { alike: 0.925, draw: "pca", words: null } : ASIDE;
+    const place = { view, picture, question, ...aside };
     const { place: back, ignored } = readAddress(toAddress(place).split("?")[1] ?? "");
     if (JSON.stringify(back) !== JSON.stringify(place) || ignored.length) wrong.push([place, back, ignored]);
   }
@@ -54,11 +56,12 @@ ADDRESS = """async () => {
 }"""
 
 NONSENSE = """async () => {
-  const { empty, readAddress } = await import("/page/question.js");
+  const { ASIDE, empty, readAddress } = await import("/page/question.js");
   const wild = "view=nowhere&picture=x&term=0:text:a&term=junk&term=1:id:x&term=1:upload:../x&order=up"
-    + "&in=&q=ok&in=%01%7Bx&since=yesterday&until=2021-02-30&near=95,0,1&min-size=big&q=twice&colour=red";
+    + "&in=&q=ok&in=%01%7Bx&since=yesterday&until=2021-02-30&near=95,0,1&min-size=big&q=twice&colour=red"
+    + "&alike=2&draw=x";
   const { place, ignored } = readAddress(wild);
-  return [place, { view: "search", picture: null, question: { ...empty(), text: "ok" } }, ignored];
+  return [place, { view: "search", picture: null, question: { ...empty(), text: "ok" }, ...ASIDE }, ignored];
 }"""
 
 TYPED = """async () => {
@@ -114,7 +117,8 @@ def test_nonsense_in_an_address_is_left_out_and_told(page: Page) -> None:
     assert found == wanted
     assert sorted(ignored) == sorted(
         ["view=nowhere", "picture=x", "term=0:text:a", "term=junk", "term=1:id:x", "term=1:upload:../x", "order=up",
-         "in=\x01{x", "since=yesterday", "until=2021-02-30", "near=95,0,1", "min-size=big", "q=twice", "colour=red"]
+         "in=\x01{x", "since=yesterday", "until=2021-02-30", "near=95,0,1", "min-size=big", "q=twice", "colour=red",
+         "alike=2", "draw=x"]
     )  # fmt: skip
 
 

@@ -142,9 +142,10 @@ def require_train(purpose: str) -> None:
 
 def require_words(names: Iterable[str], wishes: Wishes) -> None:
     """Raise UsageError where none of the files `names` is a vocabulary, nobody has named one, and none is installed."""
+    from trainer.reading.sentencepieces import PIECES_FILE
     from trainer.reading.vocabulary import MERGES_FILE, find_merges
 
-    there = {"tokenizer.json", "merges.txt", MERGES_FILE} & set(names)
+    there = {"tokenizer.json", "merges.txt", MERGES_FILE, PIECES_FILE} & set(names)
     if wishes.tokenizer is None and not there and find_merges(Path("/")) is None:
         raise UsageError(
             "the repository has weights and no vocabulary: give --tokenizer FILE, the tokenizer.json or merges.txt of "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from clipcli.bundle.foreign.json_files import read_json
 from clipcli.bundle.spec import TOKENIZER_FILE
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
+from trainer.reading.sentencepieces import siglip_tokenizer
 from trainer.reading.vocabulary import MERGES_FILE, clip_tokenizer, find_merges, read_merges
 
-__all__ = ["Words", "clip_words", "words_of_folder"]
+__all__ = ["Words", "clip_words", "siglip_words", "words_of_folder"]
 
 _CONTEXT = 16  # tokens: long enough to load a tokenizer and look at it
 
@@ -62,6 +65,29 @@ def words_of_folder(source: Path, vocabulary: int, cleaning: str) -> Words:
     if loaded.vocab_size > vocabulary:
         raise ModelError(f"{path} has {loaded.vocab_size} entries, the text tower knows {vocabulary}")
     return Words(file=path.read_bytes(), cleaning=cleaning, pad_id=_pad_id(path))
+
+
+def siglip_words(pieces: Path, vocabulary: int) -> Words:
+    """From sentencepiece's file, where a folder has no `tokenizer.json`: transformers itself writes none for SigLIP.
+
+    Raises UsageError where it is missing or of another kind, ModelError where it is damaged or not this model's.
+    """
+    if not pieces.is_file():
+        raise UsageError(
+            f"{pieces.with_name(TOKENIZER_FILE)} is missing, and {pieces.name} with it: the model's tokenizer "
+            "(--tokenizer FILE names another place)"
+        )
+    config = pieces.with_name("tokenizer_config.json")
+    settings = read_json(config) if config.is_file() else {}
+    file = siglip_tokenizer(pieces, lower=bool(settings.get("do_lower_case", True)))
+    with tempfile.TemporaryDirectory() as passing:
+        made = Path(passing) / TOKENIZER_FILE
+        made.write_bytes(file)
+        if config.is_file():
+            shutil.copyfile(config, made.with_name(config.name))
+        else:
+            made.with_name(config.name).write_text('{"pad_token": "</s>"}')  # as transformers takes it
+        return words_of_folder(made, vocabulary, "none")
 
 
 def _pad_id(path: Path) -> int:

@@ -16,8 +16,9 @@ from clipcli.errors import ModelError, UsageError
 from trainer.config import Activation
 from trainer.reading.found import Choices, Found
 from trainer.reading.names import from_transformers
+from trainer.reading.sentencepieces import PIECES_FILE
 from trainer.reading.sizes import Known, describe
-from trainer.reading.tokenizer_files import Words, clip_words, words_of_folder
+from trainer.reading.tokenizer_files import Words, clip_words, siglip_words, words_of_folder
 from trainer.reading.vocabulary import OPENAI_MARKERS
 from trainer.reading.weights_file import read_tensors
 
@@ -61,7 +62,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
     weights, tensors = _weights(folder)
     state = from_transformers(tensors)
     config = describe(state, _known(kind, vision, text, choices, where))
-    words = _words(folder, config.text.vocab_size, choices)
+    words = _words(folder, kind, config.text.vocab_size, choices)
     return Found(
         kind=f"transformers folder ({kind})",
         config=config,
@@ -162,9 +163,12 @@ def _resize(values: Mapping[str, Any], kind: str, size: int, where: str) -> str:
     raise ModelError(f"{where}: pictures are resized to {wanted} and cropped to {crop}, the tower sees {size} pixels")
 
 
-def _words(folder: Path, vocabulary: int, choices: Choices) -> Words:
-    """The `tokenizer.json`, which does its own cleaning; without one, the original's vocabulary from its parts."""
+def _words(folder: Path, kind: str, vocabulary: int, choices: Choices) -> Words:
+    """The `tokenizer.json`, which does its own cleaning; without one, what it could be made from."""
     source = choices.tokenizer or folder / TOKENIZER_FILE
     if source.suffix == ".json" and source.is_file():
         return words_of_folder(source, vocabulary, "none")
+    if kind == "siglip":
+        pieces = folder / PIECES_FILE if choices.tokenizer is None else source
+        return siglip_words(pieces, vocabulary)
     return clip_words(folder, vocabulary, choices.tokenizer, OPENAI_MARKERS)

@@ -16,7 +16,7 @@ __all__ = ["Choice", "choose", "files_of_bundle"]
 _TEXTS = ("config.json", "preprocessor_config.json", TOKENIZER_FILE, "tokenizer_config.json", "README.md")
 _WEIGHTS_TEXTS = (
     *_TEXTS, "open_clip_config.json", "processor_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
-    "bpe_simple_vocab_16e6.txt.gz",
+    "bpe_simple_vocab_16e6.txt.gz", "spiece.model",
 )  # fmt: skip
 # The first that is there; safetensors before pickles.
 _OPEN_CLIP = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")

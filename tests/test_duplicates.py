@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ def test_formats(duplicates: Search, photos: Path) -> None:
     assert len(rows) == 3
     copies = duplicates("--threshold", "0.99", "-0").stdout_bytes
     assert copies == b"".join(os.fsencode(photos / name) + b"\0" for name in ("sub/red again.png", "reddish.png"))
-    table = duplicates("--threshold", "0.99").stdout.splitlines()
+    shown = duplicates("--threshold", "0.99")
+    table = shown.stdout.splitlines()
+    assert re.fullmatch(r"\d+ groups?, \d+ (copy|copies) beside the ones to keep, [\d.]+ k?B\n", shown.stderr)
+    assert "" not in table  # empty lines between groups are for terminals
     assert [line.split()[:3] for line in table[1:]] == [
         ["1", "keep", str(records[0]["image_id"])],
         ["1", "exact", "1.000"],

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from clipcli.render.folding import NARROWEST, cuts_of, shared_out
 from clipcli.render.tables import BarCell, Cell, Column, PathCell, bar, file_link, write_table
 from clipcli.render.text import printable
 
@@ -128,3 +129,51 @@ def test_a_terminal_gets_colour_links_and_folded_paths(tmp_path: Path, monkeypat
     assert str(tmp_path) not in plain  # shown from here
     bare = on_terminal(SHOW, width=60, NO_COLOR="1")
     assert "\x1b[32m" not in bare
+
+
+FOLDED = """
+import os
+from clipcli.render.tables import *
+columns = [Column(title="", right=True), Column(title="label", wide=True), Column(title="picture", wide=True)]
+picture = PathCell(path=b"/photos/2021 a party of all of us/and friends/photo-385.jpg")
+rows = [["1", "dog", picture], ["1", "cat", PathCell(path=b"/b.jpg")], ["2", "a label " * 9 + "that ends", picture]]
+write_table(columns[:1] + columns[2:], [[row[0], row[2]] for row in rows], breaks=frozenset({0, 2}))
+write_table(columns, rows)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_path_is_folded_at_its_slashes_and_a_label_at_its_blanks() -> None:
+    shown = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", on_terminal(FOLDED, width=52))
+    lines = [line.rstrip() for line in shown.split("\n")]
+    assert lines[:7] == [
+        "   picture",
+        "1  /photos/2021 a party of all of us/and friends/",
+        "   photo-385.jpg",
+        "1  /b.jpg",
+        "",
+        "2  /photos/2021 a party of all of us/and friends/",
+        "   photo-385.jpg",
+    ]
+    assert all(len(line) <= 52 for line in lines)
+    at = lines[7].index("picture")
+    assert " ".join(line[3:at].strip() for line in lines[-5:]).split() == [*["a", "label"] * 9, "that", "ends"]
+    whole = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", on_terminal(FOLDED, width=200))
+    assert whole.count("/photos/2021 a party of all of us/and friends/photo-385.jpg") == 4
+
+
+@given(st.text("a日/ \U0001f431", max_size=60), st.integers(2, 12), st.booleans())
+def test_what_is_folded_fits_and_loses_nothing(text: str, width: int, path: bool) -> None:
+    cuts = cuts_of(text, width, path=path)
+    lines = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert "".join(lines) == text
+    assert all(cell_len(line if path else line.rstrip()) <= width for line in lines)
+    assert all(lines) or not text
+
+
+@given(st.lists(st.integers(0, 90), max_size=5), st.integers(0, 120))
+def test_narrow_columns_stay_and_wide_ones_share(wanted: list[int], room: int) -> None:
+    widths = shared_out(wanted, room)
+    assert all(width <= want for width, want in zip(widths, wanted, strict=True))
+    assert widths == wanted or sum(widths) >= min(room, sum(wanted))  # nothing stays empty where something is folded
+    assert sum(widths) <= max(room, NARROWEST * len(wanted))

@@ -89,7 +89,9 @@ def _write_table(groups: Sequence[Group]) -> None:
         Column(title="picture", wide=True),
     ]
     rows: list[list[Cell]] = []
+    breaks: set[int] = set()
     for number, group in enumerate(groups, start=1):
+        breaks.add(len(rows))
         for each in (group.kept, *group.copies):
             kept = each is group.kept
             rows.append(
@@ -104,7 +106,17 @@ def _write_table(groups: Sequence[Group]) -> None:
                 ]
             )
     if rows:
-        write_table(columns, rows)
+        write_table(columns, rows, breaks=frozenset(breaks))
+
+
+def say_total(groups: Sequence[Group]) -> None:
+    """How many groups there are, and what the copies take."""
+    from clipcli.render.notes import counted, say
+    from clipcli.render.text import readable_size
+
+    copies = [copy for group in groups for copy in group.copies]
+    told = f"{counted(len(copies), 'copy', 'copies')} beside the ones to keep"
+    say(f"{counted(len(groups), 'group')}, {told}, {readable_size(sum(copy.size for copy in copies))}")
 
 
 def say_sum(groups: Sequence[Group], what: str) -> None:

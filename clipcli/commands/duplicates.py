@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.commands.duplicate_groups import say_sum, show_groups
+from clipcli.commands.duplicate_groups import say_sum, say_total, show_groups
 from clipcli.commands.filter_options import InOption
 from clipcli.commands.galleries import Wanted
 from clipcli.commands.options import FormatOption, LibraryOption, ModelOption, NullOption
@@ -102,6 +102,8 @@ def duplicates(
     show_groups(groups, written, print0, wanted)
     if groups and dry_run:
         say_sum(groups, "would delete")
+    elif groups and written == "table":
+        say_total(groups)
 
 
 def _remember(db: Path | None, distinct: str | None, not_distinct: str | None) -> None:

@@ -75,7 +75,7 @@ def write_judged(records: Sequence[Record]) -> None:
     from clipcli.render.tables import BarCell, Cell, Column, PathCell, write_table
 
     rows: list[list[Cell]] = []
-    columns = [Column(title="picture", wide=True), Column(title="label"), Column(title="cosine", right=True)]
+    columns = [Column(title="picture", wide=True), Column(title="label", wide=True), Column(title="cosine", right=True)]
     certain = any(record["probability"] is not None for record in records)
     if certain:
         columns += [Column(title="probability", right=True), Column(title="")]

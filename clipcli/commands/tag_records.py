@@ -20,7 +20,7 @@ def write_tags(tags: Iterable[Tag], written: str, fields: Sequence[str], *, prin
         write_records(_records(tags), format=written, fields=fields, print0=print0)
         return
     columns = [Column(title="picture", wide=True), Column(title="label", wide=True), Column(title="score", right=True)]
-    columns += [Column(title="given by")]
+    columns += [Column(title="given by", wide=True)]
     rows: list[list[Cell]] = []
     before = None
     for tag in tags:

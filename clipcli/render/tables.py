@@ -55,10 +55,12 @@ GAP = "  "
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def write_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-    """Write rows under their headings to stdout."""
+def write_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, breaks: frozenset[int] = frozenset()
+) -> None:
+    """Write rows under their headings to stdout; on a terminal an empty line before the rows numbered in `breaks`."""
     if sys.stdout.isatty():
-        _write_for_terminal(columns, rows)
+        _write_for_terminal(columns, rows, breaks)
     else:
         _write_plain(columns, rows)
 
@@ -125,28 +127,37 @@ def _plain(cell: Cell) -> str:
     return "" if isinstance(cell, BarCell) else printable(cell)
 
 
-def _write_for_terminal(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
+def _write_for_terminal(
+    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], breaks: frozenset[int] = frozenset()
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from clipcli.render.folding import folded, shared_out
+
     console = Console(highlight=False)
     texts = [[_coloured(cell, console) for cell in row] for row in rows]
-    widths = [
-        max([len(column.title), *(row[i].cell_len for row in texts)]) + len(GAP) for i, column in enumerate(columns)
-    ]
-    crowded = sum(widths) > console.width
+    widths = [max([len(column.title), *(row[i].cell_len for row in texts)]) for i, column in enumerate(columns)]
+    crowded = sum(widths) + len(GAP) * (len(columns) - 1) > console.width
     # Bars are for the eye only: they give way where a path would have to be folded.
     kept = [i for i in range(len(columns)) if not (crowded and any(isinstance(row[i], BarCell) for row in rows))]
+    wide = [i for i in kept if columns[i].wide]
+    taken = sum(widths[i] for i in kept if i not in wide) + len(GAP) * (len(kept) - 1)
+    for i, width in zip(wide, shared_out([widths[i] for i in wide], console.width - taken), strict=True):
+        for row, cells in zip(texts, rows, strict=True):
+            row[i] = folded(row[i], width, path=isinstance(cells[i], PathCell))
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
     for column in (columns[i] for i in kept):
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
             style=column.style or None,
-            no_wrap=not column.wide,
+            no_wrap=True,  # what is too long is folded already
             overflow="fold",
         )
-    for row in texts:
+    for number, row in enumerate(texts):
+        if number and number in breaks:
+            table.add_row()
         table.add_row(*(row[i] for i in kept))
     console.print(table)
 

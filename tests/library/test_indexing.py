@@ -397,13 +397,3 @@ def test_ctrl_c_while_progress_is_told_leaves_no_count_behind(
     with Library.open(library_file, write=True, create=True) as library, pytest.raises(KeyboardInterrupt):
         index_folders(library, folders, model, IndexOptions(batch_size=8), tell)
     assert told[-1] == counts(library_file)[0] > 0
-
-
-def test_links_between_two_parts_of_a_root_are_passed_over_whatever_is_named(
-    index: Index, photo_folder: Photos, tmp_path: Path
-) -> None:
-    top = photo_folder(count=1)
-    one, other = photo_folder("photos/one", count=2, seed=1), photo_folder("photos/other", count=1, seed=2)
-    (one / "to the other").symlink_to(other)
-    assert index(top).embedded == 4
-    assert (index(one).considered, index(top).considered) == (2, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from clipcli.library.location import anchor_of, find_library
 from clipcli.library.roots import Root, Target, targets
 from clipcli.library.schema import migrate
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from tests.library.conftest import Index
 
 
 @pytest.fixture
@@ -132,3 +134,13 @@ def test_a_folder_holds_what_begins_with_it_and_a_slash(paths: list[bytes], more
     connection.close()
     assert found == {path for path in every if path == folder or path.startswith(folder + b"/")}
     assert one == every & {folder}
+
+
+def test_links_between_two_parts_of_a_root_are_passed_over_whatever_is_named(
+    index: Index, photo_folder: Callable[..., Path]
+) -> None:
+    top = photo_folder(count=1)
+    one, other = photo_folder("photos/one", count=2, seed=1), photo_folder("photos/other", count=1, seed=2)
+    (one / "to the other").symlink_to(other)
+    assert index(top).embedded == 4
+    assert (index(one).considered, index(top).considered) == (2, 4)

@@ -126,6 +126,24 @@ def test_open(
         wait_for(tmp_path / f"opened-{path.name}", f"{path}\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is the desktops' of Linux")
+@pytest.mark.parametrize(("does", "code"), [("exit 3", 2), ("exec sleep 5", 0)])
+def test_a_desktop_without_a_viewer_is_said_and_a_slow_one_is_not_waited_for(
+    does: str, code: int, search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "xdg-open"
+    script.write_text(f"#!/bin/sh\n{does}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(viewer, "find_viewer", lambda: str(script))
+    monkeypatch.setattr(viewer, "FAILS_WITHIN_S", 20.0 if code else 0.2)
+    ended = search("red", "-k", "1", "--open", "--copy-to", tmp_path / "copies", *NDJSON)
+    assert ended.exit_code == code
+    assert len(ended.stdout.splitlines()) == 1
+    assert len(list((tmp_path / "copies").iterdir())) == 1
+    said = ended.stderr.splitlines()[-1]
+    assert ("--preview" in said and "no program to show pictures" in said) == bool(code)
+
+
 def wait_for(path: Path, content: str) -> None:
     """The viewer is not waited for by the program, so the test does it."""
     import time
@@ -149,6 +167,9 @@ def test_at_most_twenty_windows(search: Search, monkeypatch: pytest.MonkeyPatch,
     class Started:
         def __init__(self, command: list[bytes], **options: object) -> None:
             started.append(command)
+
+        def wait(self, timeout: float) -> int:
+            return 0
 
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(viewer.shutil, "which", lambda name: f"/bin/{name}")

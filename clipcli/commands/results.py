@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,7 +188,8 @@ def _why_nothing(asked: Asked, answer: Answer) -> str:
 def show(found: Found, output: Output) -> None:
     """Write the results to stdout, hand the pictures on, and say on stderr what there is to say.
 
-    Raises InputError where pictures could not be drawn, copied or linked because they cannot be read.
+    Raises InputError where pictures could not be drawn, copied or linked because they cannot be read, UsageError where
+    nothing opens them.
     """
     from clipcli.render.notes import aside, say
     from clipcli.render.records import write_records
@@ -208,14 +210,13 @@ def show(found: Found, output: Output) -> None:
     if not found.hits:
         say(found.nothing)
     paths = [hit.path for hit in found.hits]
-    if output.open and paths:
-        _open(paths, viewer)
-    try:
+    with ExitStack() as last_first:  # each is done whatever becomes of the others
+        if output.open and paths:
+            last_first.callback(_open, paths, viewer)
+        if paths:
+            last_first.callback(_hand_on, paths, output)
         if gallery is not None:
             put_down(gallery, output.wanted)
-    finally:
-        if paths:
-            _hand_on(paths, output)
 
 
 def _gallery(found: Found) -> Gallery:

@@ -129,6 +129,8 @@ def _told(one: Forgotten, did: str) -> str:
     from clipcli.render.notes import counted
     from clipcli.render.text import short_path
 
+    if one.gone is not None and not (one.pictures or one.skipped):
+        return f"nothing of {short_path(one.path)} is gone"
     parts = [counted(one.pictures, "picture")]
     if one.tags:
         parts.append(counted(one.tags, "tag"))

@@ -329,3 +329,6 @@ def test_a_folder_without_its_pictures_is_said(
     told = CliRunner().invoke(app, ["library", "forget", "--db", str(library_file), "--gone", str(photos)])
     assert (told.exit_code, told.stderr) == (0, "forgot my photos: 3 pictures\n")
     assert "pictures known in" not in embed(photos).stderr
+    embed(photo_folder("my photos", count=1))
+    again = CliRunner().invoke(app, ["library", "forget", "--db", str(library_file), "--gone", str(photos)])
+    assert (again.exit_code, again.stderr) == (0, "nothing of my photos is gone\n")

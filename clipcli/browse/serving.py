@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,8 @@ def serve(library: Path, open_model: OpenModel, bound: Bound, *, thumbs: Path, o
         )
         threading.Thread(target=parts.warm_up, name="clip-warming", daemon=True).start()
         on_ready()
+        # Ctrl-C in the moment before the loop turns: nothing is lost with it that a person should hear of.
+        warnings.filterwarnings("ignore", message=".*Server.serve.*was never awaited", category=RuntimeWarning)
         try:
             uvicorn.Server(config).run(sockets=[bound.socket])
         finally:

@@ -45,7 +45,14 @@ def browse(
             show_default=False,
         ),
     ] = None,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Only print the address, open no browser.")] = False,
+    open_browser: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open",
+            help="Open the browser, or only print the address. Default: open it, unless the address has a token.",
+            show_default=False,
+        ),
+    ] = None,
     db: LibraryOption = None,
     model: ModelOption = None,
     device: DeviceOption = Device.auto,
@@ -89,8 +96,11 @@ def browse(
             say("whoever has this address can see and tag all of it; the connection is not encrypted")
         write_text(f"{bound.address}\n")
         # A token is for the person's eyes: how a browser was started can be read by everybody on this machine.
-        if not no_open and bound.door.token is None:
-            open_address(bound.address)
+        wanted = bound.door.token is None if open_browser is None else open_browser
+        if wanted and bound.door.token is not None:
+            say("with --open whoever uses this machine can see the token while the browser starts")
+        if wanted and not open_address(bound.address):
+            say("no browser can be opened here; open the address yourself")
 
     thumbs = platformdirs.user_cache_path("clip", appauthor=False) / "thumbnails"
     serve(file, open_model, bound, thumbs=thumbs, on_ready=ready)

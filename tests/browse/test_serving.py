@@ -26,11 +26,26 @@ Clip = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @contextmanager
-def running(stage: Stage, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of `clip browse` in a process of its own."""
-    command = [sys.executable, "-m", "clipcli", "browse", "--no-open", "--port", "0", "-m", str(stage.model.folder)]
+def running(stage: Stage, *options: str, opening: str = "--no-open") -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of `clip browse` in a process of its own, where there is no desktop."""
+    command = [
+        sys.executable,
+        "-m",
+        "clipcli",
+        "browse",
+        "--port",
+        "0",
+        "-m",
+        str(stage.model.folder),
+        *opening.split(),
+    ]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     process = subprocess.Popen(
-        [*command, "--db", str(stage.library), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--db", str(stage.library), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     try:
         assert process.stdout is not None
@@ -87,6 +102,18 @@ def test_one_life_of_the_server(stage: Stage) -> None:
         assert process.returncode == 130
         assert errors.splitlines()[-1] == "clip: interrupted"
         assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="these have a desktop always")
+@pytest.mark.parametrize("opening", ["--open", ""])
+def test_where_there_is_no_browser_it_says_so(stage: Stage, opening: str) -> None:
+    with running(stage, opening=opening) as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    lines = errors.splitlines()
+    assert "no browser can be opened here; open the address yourself" in lines
+    assert len(lines) == 3  # which library, this, and its end
 
 
 def test_it_ends_at_once_while_it_is_at_work(stage: Stage) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browse.page.conftest import PATIENCE_MS, Watch
+from clipcli.library.run_lock import RunLock
+from tests.browse.page.conftest import PATIENCE_MS, Watch, until
 from tests.browse.page.site import Site, serving
 
 REFUSED = ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "403"]
@@ -168,3 +169,42 @@ def test_another_program_at_the_address_is_told_apart(page: Page, watch: Watch) 
     page.unroute("**/api/**")
     page.get_by_role("button", name="Try now").click()
     expect(page.locator("#contact")).to_be_hidden()
+
+
+def test_a_run_in_another_window_is_told_within_a_second_or_so(page: Page, site: Site) -> None:
+    """Also a short one; counted in looks, as a busy machine may take longer for each."""
+    page.locator(".cell").first.wait_for()
+    looks: list[str] = []
+    page.on("request", lambda request: looks.append(request.url) if request.url.endswith("/api/run") else None)
+
+    def looked(most: int) -> None:
+        assert len(looks) <= most, looks
+        looks.clear()
+
+    pill = page.locator("#run-pill")
+    with RunLock(site.library) as lock:
+        expect(pill).to_have_text("Indexing")  # it has not counted its files yet
+        looked(3)
+        lock.tell(3, 12)
+        expect(pill).to_have_text("25 %")
+        looked(3)
+    expect(pill).to_be_hidden()
+    expect(page.locator("#notices")).to_contain_text("Indexing has ended: 305 pictures in the library.")
+    looked(3)
+    page.wait_for_timeout(3500)
+    assert len(looks) >= 2
+
+
+def test_nobody_looks_at_a_page_that_is_hidden(page: Page) -> None:
+    page.locator(".cell").first.wait_for()
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', { get: () => globalThis.away ?? false, configurable: true })"
+    )
+    page.evaluate("globalThis.away = true")
+    page.wait_for_timeout(1500)
+    looks: list[str] = []
+    page.on("request", lambda request: looks.append(request.url) if request.url.endswith("/api/run") else None)
+    page.wait_for_timeout(2500)
+    assert looks == []
+    page.evaluate("globalThis.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+    until(page, lambda: len(looks) >= 1)

@@ -88,7 +88,7 @@ def test_the_keys_work_from_the_start(review: Callable[..., Page]) -> None:
 
 def test_the_choice_stands_in_the_address(review: Callable[..., Page]) -> None:
     page = review()
-    page.get_by_label("Nearly the same").check(force=True)
+    page.get_by_role("radio", name="Nearly the same").check(force=True)
     page.locator(".group.many").first.wait_for()
     assert parse_qs(urlsplit(page.url).query) == {"view": ["duplicates"], "alike": ["0.97"]}
     page.get_by_label("How alike").last.fill("0.99")
@@ -98,15 +98,15 @@ def test_the_choice_stands_in_the_address(review: Callable[..., Page]) -> None:
     page.go_back()
     expect(page.locator("output")).to_have_text("0.970")
     page.go_back()
-    expect(page.get_by_label("Exact copies")).to_be_checked()
+    expect(page.get_by_role("radio", name="Exact copies")).to_be_checked()
     expect(page.locator(".group")).to_have_count(3)
     page.go_forward()
-    expect(page.get_by_label("Nearly the same")).to_be_checked()
+    expect(page.get_by_role("radio", name="Nearly the same")).to_be_checked()
     page.get_by_role("link", name="Map").click()
     page.get_by_role("link", name="Duplicates").click()  # it is still what one looked at
     assert parse_qs(urlsplit(page.url).query)["alike"] == ["0.97"]
     page.reload()
-    expect(page.get_by_label("Nearly the same")).to_be_checked()
+    expect(page.get_by_role("radio", name="Nearly the same")).to_be_checked()
     page.locator(".group.many").first.wait_for()
 
 

@@ -252,3 +252,24 @@ def test_paths_are_copied_and_pictures_exported(page: Page, site: Site) -> None:
     lines = download.value.path().read_text("utf-8").splitlines()
     assert len(lines) == 3
     assert all(path in line for path, line in zip(paths, lines[1:], strict=True))
+
+
+def test_paths_that_cannot_be_copied_are_said(page: Page) -> None:
+    """What the server leaves out is counted in words; a single one is no success."""
+
+    def answer(route: Route) -> None:
+        chosen_ids = route.request.post_data_json["ids"]
+        left = {"Clip-Left-Out": "1", "Content-Type": "text/plain"}
+        route.fulfill(body="/photos/one.jpg\n" * (len(chosen_ids) - 1), headers=left)
+
+    page.route("**/api/export", answer)
+    page.locator(".cell").nth(0).click(modifiers=["ControlOrMeta"])
+    page.keyboard.press("c")
+    expect(page.locator("#alerts")).to_contain_text("The path cannot be copied: There is a line break")
+    page.locator(".cell").nth(1).click(modifiers=["ControlOrMeta"])
+    page.keyboard.press("c")
+    expect(page.locator("#alerts")).to_contain_text("The path is copied. 1 left out, for a line break")
+    assert page.evaluate("navigator.clipboard.readText()") == "/photos/one.jpg"
+    page.keyboard.press("e")
+    page.get_by_role("button", name="Save the file").click()
+    expect(page.locator("#alerts")).to_contain_text("1 picture exported. 1 left out")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browse.page.conftest import Watch
+from tests.browse.page.site import Site
 
 
 def searched(page: Page, words: str) -> None:
@@ -43,6 +44,22 @@ def test_open_facts_next_previous_and_close(page: Page) -> None:
     assert page.evaluate("() => document.activeElement.dataset.index") == "0"
     assert "picture=" not in page.url
     expect(page.locator("#q")).to_have_value("red")
+
+
+def test_a_date_of_the_file_is_not_called_the_day_it_was_taken(open_page: Callable[..., Page], site: Site) -> None:
+    page = open_page("?in=" + str(site.photos / "many").replace("/", "%2F"))
+    page.locator(".cell").first.click()
+    facts = page.locator("#viewer .facts")
+    expect(facts).to_contain_text("File of")
+    expect(facts).to_contain_text("the picture itself says no date")
+    expect(facts).not_to_contain_text("Taken")
+    expect(facts).not_to_contain_text("MP")  # of 48 x 36 pixels there are 0.002
+    page.goto(page.url.split("?")[0] + "?view=library")
+    years = page.locator(".bars").first
+    expect(years.get_by_role("button", name="2017: 7 pictures", exact=True)).to_have_count(1)
+    newest = years.get_by_role("button").first  # the year in which the tests run
+    expect(newest).to_have_attribute("aria-label", re.compile(r"of them by the date of the file$"))
+    expect(newest.locator(".by-file")).to_have_count(1)
 
 
 def test_the_address_of_a_picture_opens_it_and_back_closes_it(page: Page, open_page: Callable[..., Page]) -> None:

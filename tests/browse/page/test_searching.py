@@ -297,3 +297,8 @@ def test_an_empty_library_says_what_to_do(site: Site, tmp_path: Path, open_page:
     page.reload()
     expect(page.get_by_role("heading", name="This library is empty")).to_be_visible()
     expect(page.locator(".blank code")).to_have_text(f"clip embed {site.photos} --db {site.library}")
+    nobody = {"server": "x", "live": False, "since": None, "done": None, "total": None, "change": 1}
+    page.route("**/api/run", lambda route: route.fulfill(json={**nobody, "pictures": 0, "vectors": 0}))
+    page.goto(page.url.split("?")[0] + "?view=library")
+    expect(page.locator("#run-live")).to_contain_text("Nothing is indexed yet")
+    expect(page.locator("#run-live")).not_to_contain_text("Up to date")

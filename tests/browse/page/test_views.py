@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
@@ -81,7 +83,10 @@ def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page],
     page.get_by_role("button", name="Name the groups").click()
     groups = page.locator(".legend .groups li")
     expect(groups.filter(has_text="red")).to_have_count(1)
-    assert groups.count() <= 3
+    # What no word fits keeps its number, in the list and in words.
+    expect(groups.filter(has_text=re.compile("^Group"))).not_to_have_count(0)
+    expect(page.locator(".legend")).to_contain_text(re.compile(r"None of your words fits \d+ groups?\."))
+    assert parse_qs(urlsplit(page.url).query) == {"view": ["map"], "words": ["red, green, blue"]}
     canvas = page.locator("canvas")
     canvas.focus()
     for key in ("+", "+", "ArrowLeft"):
@@ -96,6 +101,28 @@ def test_the_map_is_drawn_moved_named_and_opened(open_page: Callable[..., Page],
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.reload()
     expect(groups.filter(has_text="red")).to_have_count(1)  # the words are kept
+
+
+def test_the_words_for_the_map_stand_in_the_address(open_page: Callable[..., Page]) -> None:
+    """A bookmark of somebody else's words shows those, and back leads to the words before."""
+    page = open_page("?view=map&words=red")
+    groups = page.locator(".legend .groups li")
+    expect(page.locator("#map-words")).to_have_value("red")
+    expect(groups.filter(has_text="red")).to_have_count(1)
+    page.locator("#map-words").fill("blue, xylophone")
+    page.get_by_role("button", name="Name the groups").click()
+    expect(groups.filter(has_text="blue")).to_have_count(1)
+    expect(groups.filter(has_text="red")).to_have_count(0)
+    page.locator("#map-words").blur()
+    page.go_back()
+    expect(page.locator("#map-words")).to_have_value("red")
+    expect(groups.filter(has_text="red")).to_have_count(1)
+    page.go_forward()
+    expect(groups.filter(has_text="blue")).to_have_count(1)
+    page.locator("#map-words").fill("")
+    page.get_by_role("button", name="Name the groups").click()
+    expect(groups.filter(has_text="blue")).to_have_count(0)
+    assert "words" not in page.url
 
 
 def test_a_point_under_the_pointer_is_shown_and_opened(open_page: Callable[..., Page], watch: Watch) -> None:

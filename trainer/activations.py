@@ -7,7 +7,16 @@ from torch import Tensor, nn
 
 from trainer.config import Activation
 
-__all__ = ["QuickGELU", "make_activation"]
+__all__ = ["GELU", "QuickGELU", "make_activation"]
+
+
+class GELU(nn.GELU):
+    """x Phi(x) (Hendrycks & Gimpel 2016). Graphs have it in the form that ONNX Runtime makes one pass of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.approximate == "none" and torch.compiler.is_exporting():
+            return x * (torch.erf(x / 2**0.5) + 1.0) * 0.5
+        return super().forward(x)
 
 
 class QuickGELU(nn.Module):
@@ -21,4 +30,4 @@ def make_activation(name: Activation) -> nn.Module:
     """`gelu_tanh` is the approximation that JAX computes unless told otherwise, and SigLIP was trained with."""
     if name == "quick_gelu":
         return QuickGELU()
-    return nn.GELU(approximate="tanh" if name == "gelu_tanh" else "none")
+    return GELU(approximate="tanh" if name == "gelu_tanh" else "none")

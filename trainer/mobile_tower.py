@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.activations import GELU
 from trainer.config import MobileConfig
 
 __all__ = ["MobileTower"]
@@ -90,7 +91,7 @@ class Stage(nn.Module):
             ]
             if number >= 2:
                 parts.append(("gate", Gate(channels, channels // 4)))
-            parts += [("act", nn.GELU()), ("point", nn.Conv2d(channels, channels, 1)), ("act2", nn.GELU())]
+            parts += [("act", GELU()), ("point", nn.Conv2d(channels, channels, 1)), ("act2", GELU())]
             self.down = nn.Sequential(OrderedDict(parts))
         self.positions = nn.Conv2d(channels, channels, 7, padding=3, groups=channels) if last else None
         kind = AttentionBlock if last else MixingBlock

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainer.config import Activation, TextConfig
 from trainer.text_mixing import TextMixingBlock
-from trainer.transformer import Transformer
+from trainer.transformer import Transformer, pick
 
 __all__ = ["TextTransformer"]
 
@@ -59,12 +59,11 @@ class TextTransformer(nn.Module):
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]  # (B, L, C)
         x = x.to(self.ln_final.weight.dtype)  # matrices may be kept in half precision, what flows between them is not
         x = x if self.before is None else self.before(x)
-        x = self.transformer(x)
-        x = self.ln_final(x if self.behind is None else self.behind(x))
-        if self.siglip:
-            projected: Tensor = x[:, -1] @ self.text_projection + self.projection_bias  # (B, D)
-            return projected
-        end = tokens.argmax(dim=1)  # (B,) the first place of the largest id
-        feature = x.gather(1, end.view(-1, 1, 1).expand(-1, 1, x.shape[2])).squeeze(1)  # (B, C)
-        out: Tensor = feature @ self.text_projection  # (B, D)
-        return out
+        # (B,) where the feature is: the last place, or the first one of the largest id.
+        at = torch.full_like(tokens[:, 0], tokens.shape[1] - 1) if self.siglip else tokens.argmax(dim=1)
+        if self.behind is None:
+            feature = self.transformer(x, at)  # (B, C)
+        else:
+            feature = pick(self.behind(self.transformer(x)).flatten(0, 1), tokens.shape[1], at)
+        out: Tensor = self.ln_final(feature) @ self.text_projection  # (B, D)
+        return out if self.projection_bias is None else out + self.projection_bias

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.activations import GELU
 from trainer.config import Activation, ViTConfig
 from trainer.transformer import Transformer, feed_forward
 
@@ -53,7 +54,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: ViTConfig, embedding_dim: int, activation: Activation) -> None:
         super().__init__()
-        self.form = config.form
+        self.form, self.side, self.width = config.form, config.side, config.width
         width, patch = config.width, config.patch_size
         scale, eps = width**-0.5, 1e-5 if config.form == "clip" else SMALL_EPS
         if config.form == "mobile":
@@ -81,8 +82,7 @@ class VisionTransformer(nn.Module):
         self.projection_bias = nn.Parameter(torch.zeros(embedding_dim)) if config.form == "mobile" else None
 
     def forward(self, pixels: Tensor) -> Tensor:
-        patches = self.stem(pixels) if self.form == "mobile" else self.conv1(pixels)
-        x = patches.flatten(2).transpose(1, 2)  # (B, P, C)
+        x = self._patches(pixels)  # (B, P, C)
         positions = self.positional_embedding.to(x.dtype)
         if self.form == "siglip":
             x = self.transformer(x + positions)
@@ -93,16 +93,27 @@ class VisionTransformer(nn.Module):
             x = torch.cat([start, x + positions], dim=1)  # (B, P + 1, C)
         else:
             x = self.ln_pre(torch.cat([start, x], dim=1) + positions)  # (B, P + 1, C)
-        out: Tensor = self.ln_post(self.transformer(x)[:, 0]) @ self.proj  # (B, D)
+        first = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
+        out: Tensor = self.ln_post(self.transformer(x, first)) @ self.proj  # (B, D)
         return out if self.projection_bias is None else out + self.projection_bias
+
+    def _patches(self, pixels: Tensor) -> Tensor:
+        """(B, P, C): each patch seen by the convolution, or in a graph, where that is faster, by one product."""
+        if self.form == "mobile" or not torch.compiler.is_exporting():
+            maps: Tensor = self.stem(pixels) if self.form == "mobile" else self.conv1(pixels)
+            return maps.flatten(2).transpose(1, 2)
+        patch, side = self.conv1.kernel_size[0], self.side
+        x = pixels[:, :, : side * patch, : side * patch].reshape(-1, 3, side, patch, side, patch)
+        x = x.permute(0, 2, 4, 1, 3, 5).reshape(-1, 3 * patch * patch)  # (B * P, 3 * patch * patch)
+        return F.linear(x, self.conv1.weight.flatten(1), self.conv1.bias).reshape(-1, side * side, self.width)
 
 
 def _stem(width: int, patch: int) -> nn.Sequential:
     """Patches in three steps: a quarter of their side, then halves. The batch norms of training are folded in."""
     return nn.Sequential(
         nn.Conv2d(3, width // 4, patch // 4, stride=patch // 4),
-        nn.GELU(),
+        GELU(),
         nn.Conv2d(width // 4, width // 4, 2, stride=2),
-        nn.GELU(),
+        GELU(),
         nn.Conv2d(width // 4, width, 2, stride=2),
     )

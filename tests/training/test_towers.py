@@ -147,7 +147,10 @@ def test_block_against_multihead_attention(causal: bool, activation: str) -> Non
         nn.init.normal_(parameter, std=0.3)
     x = torch.randn(2, 5, 24)
     expected = plain_block(x, block.state_dict(), 3, causal, activation == "quick_gelu")
-    torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)
+    rows = x.flatten(0, 1)
+    torch.testing.assert_close(block(rows, 5).view(2, 5, 24), expected, atol=1e-5, rtol=1e-5)
+    at = torch.tensor([3, 1])
+    torch.testing.assert_close(block(rows, 5, at), expected[torch.arange(2), at], atol=1e-5, rtol=1e-5)
 
 
 def parts(weights: Weights, prefix: str) -> Weights:

@@ -80,7 +80,10 @@ def test_names_and_shapes_are_the_peers_and_the_embeddings_stay(to: str, name: s
         assert smallest_cosine(model.encode_image(pixels(reference.size)).numpy(), reference.images) >= 0.999999
         assert smallest_cosine(model.encode_text(reference.tokens).numpy(), reference.texts) >= 0.999999
     again = read_model(tmp_path / "source", Choices()) if (tmp_path / "source").is_dir() else found
-    assert (found.preprocess, found.pad_id, found.licence) == (again.preprocess, again.pad_id, "mit")
+    assert (found.preprocess, found.licence) == (again.preprocess, "mit")
+    # Token 0 is an exclamation mark, and transformers takes what fills a row for a marker: "!!" would be cut in two.
+    filled = 49_407 if name == "transformers-clip" else again.pad_id
+    assert found.pad_id == filled
 
 
 def test_a_siglip_tower_goes_into_transformers_from_openclip(tmp_path: Path) -> None:

@@ -10,13 +10,22 @@ from tokenizers import Regex, Tokenizer, normalizers
 from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.bundle.tokenizer import Tokenizer as OurTokenizer
 
-__all__ = ["marker_ids", "write_tokenizer"]
+__all__ = ["marker_ids", "padding_id", "write_tokenizer"]
 
 
 def marker_ids(path: Path, spec: ModelSpec) -> tuple[int | None, int]:
     """The numbers of the start marker, where there is one, and of the end marker."""
     loaded = OurTokenizer.load(path, spec.context_length)
     return loaded.start_id, loaded.end_id
+
+
+def padding_id(spec: ModelSpec, end: int) -> int:
+    """What is to fill short texts there: the end marker, where nothing behind the first one matters.
+
+    The original fills with token 0, which is an exclamation mark; transformers takes what it fills with for a marker,
+    and would cut every "!!" in two.
+    """
+    return end if spec.causal_text else spec.pad_id
 
 
 def write_tokenizer(folder: Path, path: Path, spec: ModelSpec, *, clean: bool) -> None:
@@ -27,7 +36,8 @@ def write_tokenizer(folder: Path, path: Path, spec: ModelSpec, *, clean: bool) -
         if spec.text_cleaning == "canonicalize":
             steps.insert(1, normalizers.Replace(Regex(r"[!-/:-@\[-`{-~]"), ""))
             steps.insert(1, normalizers.Replace("_", " "))
-        steps.append(normalizers.Lowercase())
+        # As Python writes small letters: a sigma at the end of a word has a form of its own.
+        steps += [normalizers.Replace(Regex(r"(?<=\p{L})Σ(?!\p{L})"), "ς"), normalizers.Lowercase()]
         if backend.normalizer is not None:
             steps.append(backend.normalizer)
         backend.normalizer = normalizers.Sequence(steps)
@@ -35,7 +45,7 @@ def write_tokenizer(folder: Path, path: Path, spec: ModelSpec, *, clean: bool) -
     backend.no_truncation()
     (folder / TOKENIZER_FILE).write_text(backend.to_str(), "utf-8")
     start, end = marker_ids(path, spec)
-    names = {"eos_token": backend.id_to_token(end), "pad_token": backend.id_to_token(spec.pad_id)}
+    names = {"eos_token": backend.id_to_token(end), "pad_token": backend.id_to_token(padding_id(spec, end))}
     if start is not None:
         names["bos_token"] = backend.id_to_token(start)
     values = {

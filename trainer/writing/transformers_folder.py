@@ -14,7 +14,7 @@ from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.errors import UsageError
 from trainer.config import Activation, ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.writing.names import to_transformers
-from trainer.writing.tokenizer_config import marker_ids, write_tokenizer
+from trainer.writing.tokenizer_config import marker_ids, padding_id, write_tokenizer
 
 __all__ = ["write_transformers"]
 
@@ -41,7 +41,7 @@ def write_transformers(
         "vocab_size": config.text.vocab_size,
         "bos_token_id": start,
         "eos_token_id": end,
-        "pad_token_id": spec.pad_id,
+        "pad_token_id": padding_id(spec, end),
     }
     vision = _tower(config.image, config.activation) | {
         "image_size": config.image.image_size,

@@ -81,15 +81,12 @@ def _six_rows(band: NDArray[np.uint8]) -> bytes:
 
 def half_blocks(picture: Picture, *, true_colour: bool) -> list[str]:
     """A line of text for each two rows of pixels: the upper one is the ink of a half block, the lower one its paper."""
-    import numpy as np
-
-    pixels = np.asarray(picture)  # (H, W, 3)
+    colours = _of_24_bits(picture) if true_colour else _of_256(picture)
     lines = []
-    for top in range(0, len(pixels), 2):
-        ink = _colours(pixels[top], true_colour)
-        paper = _colours(pixels[top + 1], true_colour) if top + 1 < len(pixels) else None
+    for top in range(0, len(colours), 2):
+        paper = colours[top + 1] if top + 1 < len(colours) else None
         line, last = [], ""
-        for column, colour in enumerate(ink):
+        for column, colour in enumerate(colours[top]):
             code = f"\x1b[38;{colour};{'48;' + paper[column] if paper else '49'}m"
             line.append("▀" if code == last else code + "▀")
             last = code
@@ -97,20 +94,25 @@ def half_blocks(picture: Picture, *, true_colour: bool) -> list[str]:
     return lines
 
 
-def _colours(row: NDArray[np.uint8], true_colour: bool) -> list[str]:
-    """A row of pixels (W, 3) as the parameters of SGR 38 and 48."""
+def _of_24_bits(picture: Picture) -> list[list[str]]:
+    """Each row of pixels as parameters of SGR 38 and 48."""
     import numpy as np
 
-    if true_colour:
-        return [f"2;{red};{green};{blue}" for red, green, blue in row.tolist()]
-    wide = row.astype(np.int64)
-    levels = np.array([0, 95, 135, 175, 215, 255])  # of xterm's colour cube, numbers 16 to 231
-    steps = np.abs(wide[:, :, None] - levels).argmin(axis=2)  # (W, 3)
-    grey = np.clip(np.rint((wide.mean(axis=1) - 8) / 10), 0, 23).astype(np.int64)  # numbers 232 to 255
-    off_cube = ((levels[steps] - wide) ** 2).sum(axis=1)
-    off_grey = (((8 + 10 * grey)[:, None] - wide) ** 2).sum(axis=1)
-    cube = 16 + steps @ np.array([36, 6, 1])
-    return [f"5;{number}" for number in np.where(off_grey < off_cube, 232 + grey, cube).tolist()]
+    return [[f"2;{red};{green};{blue}" for red, green, blue in row] for row in np.asarray(picture).tolist()]
+
+
+def _of_256(picture: Picture) -> list[list[str]]:
+    """The same in xterm's colours; what a pixel is off goes to those beside it, so that a lawn stays green."""
+    import numpy as np
+    from PIL import Image
+
+    levels = (0, 95, 135, 175, 215, 255)  # of the colour cube, numbers 16 to 231
+    cube = [part for red in levels for green in levels for blue in levels for part in (red, green, blue)]
+    greys = [8 + 10 * step for step in range(24) for _ in range(3)]  # numbers 232 to 255
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(cube + greys)
+    numbers = np.asarray(picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG))  # (H, W)
+    return [[f"5;{16 + number}" for number in row] for row in numbers.tolist()]
 
 
 def _as_file(picture: Picture, format: str) -> bytes:

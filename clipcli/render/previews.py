@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ NARROWEST_OF_BLOCKS = 30  # they are the pixels, so there have to be more of the
 WIDEST = 40
 CAPTION_ROWS = 2
 KEPT_FREE = 2  # rows: the prompt, and what was typed
-_BOLD_GREEN, _FAINT, _PLAIN = "\x1b[1;32m", "\x1b[2m", "\x1b[0m"
+_BOLD, _BOLD_GREEN, _FAINT, _PLAIN = "\x1b[1m", "\x1b[1;32m", "\x1b[2m", "\x1b[0m"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +79,7 @@ def show_previews(gallery: Gallery, pictures: Pictures, terminal: Terminal) -> N
     try:
         for section in gallery.sections:
             if section.heading:
-                _write(f"\n\x1b[1m{_shortened(printable(section.heading), terminal.columns)}{_PLAIN}\n")
+                _write(f"\n{_BOLD}{_shortened(printable(section.heading), terminal.columns)}{_PLAIN}\n")
             for start in range(0, len(section.tiles), grid.across):
                 row = section.tiles[start : start + grid.across]
                 _write_row(row, [_draw(next(coming), grid, terminal) for _ in row], grid)
@@ -150,7 +151,7 @@ def _caption(tile: Tile, width: int) -> list[str]:
     name = _shortened(tile.name, width)
     link = f"\x1b]8;;{file_link(tile.path)}\x1b\\{name}\x1b]8;;\x1b\\"
     return [
-        f"{_BOLD_GREEN}{figures}{_PLAIN}{_FAINT}{detail}{_PLAIN}{rest}",
+        f"{_BOLD if os.environ.get('NO_COLOR') else _BOLD_GREEN}{figures}{_PLAIN}{_FAINT}{detail}{_PLAIN}{rest}",
         link + " " * (width - cell_len(name)),
     ]
 

@@ -195,7 +195,7 @@ def _read(got: bytes) -> _Answers:
     registers = _REGISTERS.search(got)
     return _Answers(
         way=way,
-        cell=cell if cell and min(cell) > 0 else None,
+        cell=_plausible(*cell) if cell else None,
         registers=max(2, min(MOST_REGISTERS, int(registers[1]))) if registers else MOST_REGISTERS,
         version=name,
     )
@@ -216,7 +216,12 @@ def _told_cell() -> tuple[int, int] | None:
     rows, columns, width, height = struct.unpack("HHHH", answer)
     if not (rows and columns and width // columns and height // rows):
         return None
-    return width // columns, height // rows
+    return _plausible(width // columns, height // rows)
+
+
+def _plausible(width: int, height: int) -> tuple[int, int] | None:
+    """The size of a cell, or nothing where it is told what no letter could be read in, or what fills a screen."""
+    return (width, height) if 3 <= width <= 100 and 6 <= height <= 200 else None
 
 
 def _true_colour(inside: str, version: str) -> bool:

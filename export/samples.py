@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from clipcli.bundle.made_inputs import SENTENCES, made_images
 from clipcli.bundle.preprocess import normalise, resize_and_crop
 from clipcli.bundle.spec import Preprocess
-from clipcli.datasets.sources import IMAGE_ENDINGS, Row, read_source
+from clipcli.datasets.rows import IMAGE_ENDINGS, Row, Stored, content_of
+from clipcli.datasets.sources import read_source
 from clipcli.errors import DataError, ImageError
 from clipcli.photos.decode import open_image
 
@@ -91,7 +92,7 @@ def _rows(path: Path, columns: tuple[str | None, str | None]) -> list[Row]:
 
 def _pictures(rows: Sequence[Row]) -> list[Row]:
     """One row for each picture, with all that is said of it: a table may have a line a caption."""
-    found: dict[Path | bytes, Row] = {}
+    found: dict[Path | bytes | Stored, Row] = {}
     for row in rows:
         before = found.get(row.image)
         found[row.image] = row if before is None else replace(before, captions=before.captions + row.captions)
@@ -100,7 +101,7 @@ def _pictures(rows: Sequence[Row]) -> list[Row]:
 
 def _decode(row: Row, preprocess: Preprocess) -> NDArray[np.uint8] | None:
     try:
-        image = open_image(row.image)
+        image = open_image(content_of(row.image))
         return np.asarray(resize_and_crop(image, preprocess))
     except ImageError:
         return None

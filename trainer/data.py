@@ -13,10 +13,12 @@ import numpy as np
 
 from clipcli.bundle.spec import Preprocess, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
-from clipcli.datasets.sources import Row, read_source
+from clipcli.datasets.rows import Row, Stored
+from clipcli.datasets.sources import read_source
 from clipcli.errors import DataError, ImageError
 from trainer.doctor import diagnose, set_aside, small_validation
 from trainer.judging import LEAST_PAIRS, DataSummary, count, judge, remark
+from trainer.mixing import check_shares, grouping, shares
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
 from trainer.split import Split
@@ -71,7 +73,9 @@ def prepare_data(
     """
     rows: list[Row] = []
     summary = DataSummary()
-    sources = [numbers for _, numbers in _read(options.data, options, rows, summary)]
+    columns = () if options.group is None else (options.group,)
+    read = _read(options.data, options, rows, summary, columns)
+    names, sources = [name for name, _ in read], [numbers for _, numbers in read]
     train_rows = len(rows)
     held = _read(options.validation, options, rows, summary)
 
@@ -99,8 +103,18 @@ def prepare_data(
     remark(summary, rows, sources, held)
     if not known:
         _diagnose(summary, store, sources, held, options)
+    mixed = [] if known else shares(names, sources, options, pairs=summary.training)
+    summary.findings += mixed
+    useful = True
+    if options.group is not None:
+        line, useful = grouping(rows, [number for source in sources for number in source], options.group)
+        if useful:
+            summary.notes.append(line)
     summarise(summary)
     judge(summary, rows, sources, sets, options, unreadable=len(bad), of=train_rows)
+    check_shares(mixed, names)
+    if not useful:
+        raise DataError(line)
     groups = [source for source in sources if source]
     return Data(rows=rows, groups=groups, store=store, sets=sets, split=split, summary=summary)
 
@@ -125,12 +139,18 @@ def read_sets(
 
 
 def _read(
-    names: Sequence[str], options: TrainOptions, rows: list[Row], summary: DataSummary
+    names: Sequence[str],
+    options: TrainOptions,
+    rows: list[Row],
+    summary: DataSummary,
+    further: Sequence[str] = (),
 ) -> list[tuple[str, list[int]]]:
     """Add the rows of each source to `rows`; (what the source is called, the numbers of its rows)."""
     read: list[tuple[str, list[int]]] = []
     for name in names:
-        source = read_source(Path(name), image_column=options.image_column, text_column=options.text_column)
+        source = read_source(
+            Path(name), image_column=options.image_column, text_column=options.text_column, further=further
+        )
         called = Path(name).stem
         if called in dict(read):  # figures of two sets must not share a name
             called = f"{called}-{len(read) + 1}"
@@ -170,7 +190,7 @@ def _validation_set(
 ) -> ValidationSet:
     """Rows of one picture become one picture with all its captions."""
     rows = store.rows
-    by_picture: dict[Path | bytes, list[int]] = {}
+    by_picture: dict[Path | bytes | Stored, list[int]] = {}
     for number in numbers:
         by_picture.setdefault(rows[number].image, []).append(number)
     firsts = [of_picture[0] for of_picture in by_picture.values()]

@@ -30,6 +30,8 @@ class TrainOptions:
     validation: tuple[str, ...] = ()  # files of their own; a part of the data is held out where empty
     image_column: str | None = None  # found out where None
     text_column: str | None = None
+    group: str | None = None  # column: rows with the same value go into the same batch
+    shuffle_buffer: int = 0  # pairs drawn from at a time, shard after shard; 0 draws from all
     templates: tuple[str, ...] = ("a photo of a {}.",)  # turn labels into sentences
 
     start: str | None = None  # bundle to fine-tune; None with `arch` pretrains
@@ -94,6 +96,7 @@ class TrainOptions:
             "log_every_steps",
             "rank",
             "patience",
+            "shuffle_buffer",
         ):
             if not isinstance(value := getattr(self, name), int) or isinstance(value, bool):
                 raise UsageError(f"{name} is a whole number, not {value!r}")
@@ -108,7 +111,7 @@ class TrainOptions:
         ):
             if not isinstance(value := getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {value!r}")
-        for name in ("image_column", "text_column", "arch"):
+        for name in ("image_column", "text_column", "group", "arch"):
             if not isinstance(value := getattr(self, name), str | None):
                 raise UsageError(f"{name} is a text, not {value!r}")
         problems = {
@@ -122,8 +125,8 @@ class TrainOptions:
             "the learning rate must lie between 0 and 1": not 0 < self.lr < 1,
             "weight decay must not be negative": not 0 <= self.weight_decay < math.inf,
             "beta2 must lie between 0 and 1": not 0 < self.beta2 < 1,
-            "the final resolution, the chunk size and numbers of steps must not be negative": min(
-                self.final_resolution, self.chunk_size, self.save_every_steps, self.log_every_steps
+            "the final resolution, the chunk size, the buffer and numbers of steps must not be negative": min(
+                self.final_resolution, self.chunk_size, self.shuffle_buffer, self.save_every_steps, self.log_every_steps
             )
             < 0,
             "final_resolution is for pretraining, with --scratch": bool(self.final_resolution)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from clipcli.bundle.preprocess import resize_and_crop
 from clipcli.bundle.spec import Preprocess
-from clipcli.datasets.sources import Row
+from clipcli.datasets.rows import Row, Stored, content_of
 from clipcli.errors import ImageError
 from clipcli.photos.decode import file_error, open_image
 
@@ -73,7 +73,7 @@ class PictureStore:
 
     def load(self, numbers: Sequence[int], advance: Callable[[int], None]) -> list[tuple[int, str]]:
         """Decode each picture once; (row, reason) for each row whose picture cannot be. Keeps what fits the budget."""
-        owners: dict[Path | bytes, list[int]] = {}
+        owners: dict[Path | bytes | Stored, list[int]] = {}
         for number in numbers:
             owners.setdefault(self.rows[number].image, []).append(number)
         of_pictures = list(owners.values())
@@ -114,7 +114,7 @@ class PictureStore:
 
     def whole(self, number: int) -> Pixels:
         """(S, S, 3): the picture as inference sees it. Raises ImageError."""
-        picture = open_image(self.rows[number].image, hint=self.preprocess.image_size)
+        picture = open_image(content_of(self.rows[number].image), hint=self.preprocess.image_size)
         return np.asarray(resize_and_crop(picture, self.preprocess))
 
     def wholes(self, numbers: Sequence[int], advance: Callable[[int], None]) -> Iterator[Pixels | ImageError]:
@@ -143,7 +143,7 @@ class PictureStore:
         return found
 
     def _digest(self, number: int) -> bytes:
-        image = self.rows[number].image
+        image = content_of(self.rows[number].image)
         if isinstance(image, bytes):
             return hashlib.sha256(image).digest()
         try:
@@ -154,7 +154,7 @@ class PictureStore:
 
     def _decode(self, number: int) -> Pixels:
         """(H, W, 3), the shorter side at most `kept_side`."""
-        picture = open_image(self.rows[number].image, hint=self.kept_side)
+        picture = open_image(content_of(self.rows[number].image), hint=self.kept_side)
         shorter = min(picture.size)
         if shorter > self.kept_side:
             scale = self.kept_side / shorter

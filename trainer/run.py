@@ -21,6 +21,7 @@ from trainer.defaults import settle
 from trainer.device import choose_compute, wants_cuda
 from trainer.finishing import Examples, Teller, finish
 from trainer.loop import Fit, Reporter
+from trainer.mixing import row_plan
 from trainer.objective_choice import suited
 from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics, is_finished
@@ -28,7 +29,7 @@ from trainer.processes import Processes, together
 from trainer.record import Silent
 from trainer.resolution import enlarge_run, enlarged, enlarged_at, fits, last_epoch
 from trainer.run_state import restore
-from trainer.sampling import BatchMaker, RowPlan
+from trainer.sampling import BatchMaker
 from trainer.split import Split
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
@@ -204,7 +205,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
     batch_size = min(options.batch_size, sum(len(group) for group in data.groups))
     maker = BatchMaker(
         rows=data.rows,
-        plan=RowPlan(data.groups, options.weights, batch_size, options.seed),
+        plan=row_plan(data.rows, data.groups, options),
         store=data.store,
         tokenise=tokenizer,
         end_id=tokenizer.end_id,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from clipcli.datasets.sources import Row
 from clipcli.errors import DataError, ImageError
 from trainer.options import SameText
+from trainer.ordering import buffered, packed
 from trainer.pictures import Crop, PictureStore
 
 __all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
@@ -49,7 +51,20 @@ def synonyms(label: str) -> list[str]:
 class RowPlan:
     """Row numbers for each step. Each source is gone through in an order of its own, shuffled anew every pass."""
 
-    def __init__(self, groups: Sequence[Sequence[int]], weights: Sequence[float], batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Sequence[int]],
+        weights: Sequence[float],
+        batch_size: int,
+        seed: int,
+        *,
+        together: Sequence[Hashable] = (),
+        shelves: Sequence[Hashable] = (),
+        buffer: int = 0,
+    ) -> None:
+        """By row number, `together` says which rows belong into one batch, and `shelves` what they are read from: with
+        a `buffer`, one shelf after the other."""
+        self.together, self.shelves, self.buffer = together, shelves, buffer
         self.groups = [np.asarray(group, dtype=np.int64) for group in groups]
         self.seed = seed
         shares = np.asarray(weights if weights else [len(group) for group in groups], dtype=np.float64)
@@ -95,7 +110,14 @@ class RowPlan:
         raise DataError("no picture of a source can be read any more")
 
     def _shuffled(self, group: int, lap: int) -> NDArray[np.int64]:
-        return np.random.default_rng((self.seed, 1, group, lap)).permutation(self.groups[group])
+        random = np.random.default_rng((self.seed, 1, group, lap))
+        numbers, count = self.groups[group], self.counts[group]
+        numbers = buffered(numbers, self.shelves, self.buffer, random) if self.buffer else random.permutation(numbers)
+        if self.together and count:  # a pass begins within a step, where the one before left off
+            first = -lap * len(numbers) % count
+            most = max(2, min(count, self.batch_size // 2))  # no batch is of one group alone
+            numbers = packed(numbers, self.together, first=first, size=count, most=most, random=random)
+        return numbers
 
 
 class BatchMaker:
@@ -121,7 +143,7 @@ class BatchMaker:
         seen = {rows[number].label for group in plan.groups for number in group}
         self.labels = sorted(label for label in seen if label is not None)
         self.label_number = {label: number for number, label in enumerate(self.labels)}
-        self.picture = _same_pictures(rows)
+        self.picture = _same_pictures(rows, store)
         self.without: frozenset[int] = frozenset()  # rows whose pictures have become unreadable
         self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
 
@@ -212,10 +234,14 @@ class BatchMaker:
         return texts, positives, None
 
 
-def _same_pictures(rows: Sequence[Row]) -> NDArray[np.int64]:
-    """(rows,) the same number where the picture is the same file or the same bytes."""
+def _same_pictures(rows: Sequence[Row], store: PictureStore) -> NDArray[np.int64]:
+    """(rows,) the same number where the picture is the same file or, within other files, the same bytes."""
     numbers: dict[object, int] = {}
-    return np.asarray([numbers.setdefault(row.image, len(numbers)) for row in rows], dtype=np.int64)
+    found: list[int] = []
+    for at, row in enumerate(rows):
+        inside = not isinstance(row.image, Path) and at in store.digests
+        found.append(numbers.setdefault(store.digests[at] if inside else row.image, len(numbers)))
+    return np.asarray(found, dtype=np.int64)
 
 
 class Batches:

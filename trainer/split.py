@@ -69,5 +69,5 @@ class Split:
 def _digest(rows: Sequence[Row]) -> str:
     made = hashlib.sha256()
     for row in rows:
-        made.update(repr((row.name, row.captions, row.label)).encode("utf-8", "surrogatepass"))
+        made.update(repr((row.name, row.captions, row.label, row.further)).encode("utf-8", "surrogatepass"))
     return made.hexdigest()

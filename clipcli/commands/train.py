@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from clipcli.commands.data_doctor import run_doctor
 from clipcli.commands.options import Format
+from clipcli.commands.piped import is_pipe, put_down
 from clipcli.commands.training_choices import Objective, SameText, TrainPrecision, Tune, valued
-from clipcli.commands.training_options import run_name, run_options, unused_folder
+from clipcli.commands.training_options import run_name, run_options, unused_folder, weighed
 from clipcli.commands.training_run import check_free, fall_silent, run_training
 from clipcli.errors import MissingExtraError, UsageError
 
@@ -20,7 +21,8 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="DATA",
-            help="CSV, TSV, JSON lines, Parquet or tar shards of pairs, or folders of class folders.",
+            help="CSV, TSV, JSON lines, Parquet or tar shards of pairs, or folders of class folders; DATA@3 has three "
+            "times the share of another; - is a tar file from a pipe.",
             show_default=False,
         ),
     ] = None,
@@ -57,6 +59,10 @@ def train(
     ] = None,
     text_column: Annotated[
         str | None, valued("--text-column", metavar="NAME", help="The column of texts. Default: found out.")
+    ] = None,
+    group: Annotated[
+        str | None,
+        valued("--group", metavar="COLUMN", help="Rows with the same value there go into the same batch."),
     ] = None,
     template: Annotated[
         list[str] | None,
@@ -171,10 +177,11 @@ def train(
     _require_train()
     if format is not None and not doctor_only:
         raise UsageError("--format says how --doctor-only writes what it finds; training writes no records")
-    chosen = {
+    chosen: dict[str, Any] = {
         "validation": tuple(str(Path(path).resolve()) for path in validation or ()) or None,
         "image_column": image_column,
         "text_column": text_column,
+        "group": group,
         "templates": tuple(template) if template else None,
         "objective": objective.value if objective else None,
         "same_text": same_text.value if same_text else None,
@@ -203,14 +210,19 @@ def train(
         return
     if not data:
         raise UsageError("no pairs to train on: name a file of pairs or a folder (see 'clip train --help')")
-    called = run_name(name, data[0])
-    chosen |= {"data": tuple(str(Path(path).resolve()) for path in data), "name": called}
+    plain, weights = weighed(data)
+    called = run_name(name, "piped" if is_pipe(plain[0]) else plain[0])
+    run = output or unused_folder(Path("runs") / called)
+    chosen |= {"name": called, "weights": weights}
+    chosen["data"] = tuple(each if is_pipe(each) else str(Path(each).resolve()) for each in plain)
     options = run_options(chosen, settings or [], start, scratch, recipe)
     if doctor_only:
-        run_doctor(options, format)
+        with put_down(options, None) as options:
+            run_doctor(options, format)
         return
     check_free(called, replace, "give another --name, or --replace")
-    run_training(options, output or unused_folder(Path("runs") / called), replace)
+    with put_down(options, run) as options:
+        run_training(options, run, replace)
 
 
 def _require_train() -> None:

@@ -12,7 +12,28 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
 
-__all__ = ["run_name", "run_options", "unused_folder"]
+__all__ = ["run_name", "run_options", "unused_folder", "weighed"]
+
+WEIGHED = re.compile(r"(.+)@([0-9.]+)")
+
+
+def weighed(data: list[str]) -> tuple[list[str], tuple[float, ...] | None]:
+    """DATA without the weights, as in `pairs.csv@3`, and the weights, 1 where none is given; None where none has any.
+
+    A file that is called so is what is meant. Raises UsageError for what is no number.
+    """
+    found: list[tuple[str, float | None]] = []
+    for each in data:
+        match = None if Path(each).exists() else WEIGHED.fullmatch(each)
+        if match is None:
+            found.append((each, None))
+            continue
+        try:
+            found.append((match[1], float(match[2])))
+        except ValueError:
+            raise UsageError(f"{each}: what follows the @ is a weight, as in pairs.csv@2.5") from None
+    weights = tuple(1.0 if weight is None else weight for _, weight in found)
+    return [name for name, _ in found], weights if any(weight is not None for _, weight in found) else None
 
 
 def run_name(given: str | None, source: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipcli.datasets.rows import (
@@ -33,9 +33,10 @@ class Layout:
     width: int  # cells a row has
     heading: bool  # whether the first row names the columns
     is_label: bool = False  # whether the texts are labels
+    further: tuple[int | None, ...] = ()
 
 
-def read_csv(path: Path, image_column: str | None, text_column: str | None) -> Source:
+def read_csv(path: Path, image_column: str | None, text_column: str | None, further: Sequence[str] = ()) -> Source:
     """The rows of a table in UTF-8; file names are relative to it.
 
     Raises:
@@ -52,6 +53,10 @@ def read_csv(path: Path, image_column: str | None, text_column: str | None) -> S
     if not table:
         raise DataError(f"{path} is empty")
     layout = _layout([cells for _, cells in table], path, image_column, text_column)
+    if layout.heading:
+        heading = [cell.strip().lower() for cell in table[0][1]]
+        places = (heading.index(name.lower()) if name.lower() in heading else None for name in further)
+        layout = replace(layout, further=tuple(places))
     source = Source(path)
     for number, cells in table[1 if layout.heading else 0 :]:
         _add(source, f"{path.name} line {number}", cells, layout, delimiter)
@@ -74,10 +79,10 @@ def _add(source: Source, where: str, cells: list[str], layout: Layout, delimiter
         source.refused.append((f"{where}: {cells[layout.image]}", "missing file"))
     elif not text:
         source.refused.append((where, "empty caption"))
-    elif layout.is_label:
-        source.rows.append(Row(image=file, name=str(file), label=text))
     else:
-        source.rows.append(Row(image=file, name=str(file), captions=(text,)))
+        values = tuple(cells[at] if at is not None and at < len(cells) else None for at in layout.further)
+        label, captions = (text, ()) if layout.is_label else (None, (text,))
+        source.rows.append(Row(image=file, name=str(file), captions=captions, label=label, further=values))
 
 
 def _delimiter(path: Path) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.datasets.rows import Row
+from clipcli.datasets.rows import Row, Stored, content_of
 from clipcli.errors import DataError
 
 __all__ = ["Captioned", "Labelled", "captioned", "labelled"]
@@ -97,7 +97,7 @@ def labelled(rows: Sequence[Row], *, where: str, texts_are_labels: bool = False,
         )
     place = {label: at for at, label in enumerate(classes)}
     return Labelled(
-        pictures=tuple(row.image for row, _ in found),
+        pictures=tuple(content_of(row.image) for row, _ in found),
         names=tuple(row.name for row, _ in found),
         classes=tuple(classes),
         wanted=np.asarray([place[label] for _, label in found], dtype=np.intp),
@@ -106,7 +106,7 @@ def labelled(rows: Sequence[Row], *, where: str, texts_are_labels: bool = False,
 
 def captioned(rows: Iterable[Row], *, where: str) -> Captioned:
     """The rows that have captions; rows about the same file are one picture. Raises DataError for fewer than two."""
-    by_picture: dict[Path | bytes, tuple[Row, list[str]]] = {}
+    by_picture: dict[Path | bytes | Stored, tuple[Row, list[str]]] = {}
     for row in rows:
         if row.captions:
             by_picture.setdefault(row.image, (row, []))[1].extend(row.captions)
@@ -117,7 +117,7 @@ def captioned(rows: Iterable[Row], *, where: str) -> Captioned:
         )
     texts = [(text, at) for at, (_, said) in enumerate(by_picture.values()) for text in said]
     return Captioned(
-        pictures=tuple(by_picture),
+        pictures=tuple(map(content_of, by_picture)),
         names=tuple(row.name for row, _ in by_picture.values()),
         captions=tuple(text for text, _ in texts),
         owners=np.asarray([at for _, at in texts], dtype=np.intp),

@@ -25,6 +25,7 @@ __all__ = ["Features"]
 Vector = NDArray[np.float32]
 Refused = list[tuple[int, str, str]]  # which picture, reason, detail
 BATCH = 64
+TEXTS_AT_ONCE = 256
 READ_AT_ONCE = 1024  # pictures whose bytes are looked up in the cache together
 
 
@@ -38,6 +39,7 @@ class Features:
     ) -> None:
         self.model = model
         self.computed = self.taken = 0
+        self.told: Callable[[int], None] = lambda _: None  # of texts that are done
         self._stored = stored or {}
         self._cache = (
             FeatureCache(
@@ -55,11 +57,14 @@ class Features:
         digests = [text_digest(text) for text in texts]
         found = self._cache.known(digests) if self._cache else {}
         missing = [(digest, text) for digest, text in zip(digests, texts, strict=True) if digest not in found]
-        if missing:
-            vectors = self.model.encode_texts([text for _, text in missing])
-            made = {digest: vector for (digest, _), vector in zip(missing, vectors, strict=True)}
+        self.told(len(texts) - len(missing))
+        for start in range(0, len(missing), TEXTS_AT_ONCE):
+            piece = missing[start : start + TEXTS_AT_ONCE]
+            vectors = self.model.encode_texts([text for _, text in piece])
+            made = {digest: vector for (digest, _), vector in zip(piece, vectors, strict=True)}
             self._keep(made)
             found |= made
+            self.told(len(piece))
         return np.stack([found[digest] for digest in digests])
 
     def encode_pictures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from clipcli.errors import DataError
 __all__ = ["read_jsonl", "texts_of"]
 
 
-def read_jsonl(path: Path, image_column: str | None, text_column: str | None) -> Source:
+def read_jsonl(path: Path, image_column: str | None, text_column: str | None, further: Sequence[str] = ()) -> Source:
     """The rows of a file of JSON objects in UTF-8, one a line; file names are relative to it.
 
     Raises:
@@ -26,7 +26,9 @@ def read_jsonl(path: Path, image_column: str | None, text_column: str | None) ->
         with path.open(encoding="utf-8-sig") as handle:
             for number, line in enumerate(handle, 1):
                 if line.strip():
-                    understood += _add(source, f"{path.name} line {number}", line, image_column, text_column, keys)
+                    understood += _add(
+                        source, f"{path.name} line {number}", line, image_column, text_column, keys, further
+                    )
     except UnicodeDecodeError as error:
         raise DataError(f"{path} cannot be read as JSON lines in UTF-8: {error}") from error
     if not understood:
@@ -40,7 +42,13 @@ def read_jsonl(path: Path, image_column: str | None, text_column: str | None) ->
 
 
 def _add(
-    source: Source, where: str, line: str, image_column: str | None, text_column: str | None, keys: dict[str, None]
+    source: Source,
+    where: str,
+    line: str,
+    image_column: str | None,
+    text_column: str | None,
+    keys: dict[str, None],
+    further: Sequence[str],
 ) -> bool:
     """Take in one line; whether both columns stood in it."""
     try:
@@ -63,7 +71,9 @@ def _add(
     elif not captions and not label:
         source.refused.append((where, "empty caption"))
     else:
-        source.rows.append(Row(image=file, name=str(file), captions=captions, label=label))
+        source.rows.append(
+            Row(image=file, name=str(file), captions=captions, label=label, further=tuple(map(values.get, further)))
+        )
     return True
 
 

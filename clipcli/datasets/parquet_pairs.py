@@ -13,7 +13,7 @@ from clipcli.errors import DataError, MissingExtraError
 __all__ = ["read_parquet"]
 
 
-def read_parquet(path: Path, image_column: str | None, text_column: str | None) -> Source:
+def read_parquet(path: Path, image_column: str | None, text_column: str | None, further: Sequence[str] = ()) -> Source:
     """The rows of a Parquet file; file names are relative to it.
 
     Raises:
@@ -40,10 +40,14 @@ def read_parquet(path: Path, image_column: str | None, text_column: str | None) 
         texts = [name for name in texts if name not in numbers] or texts
         if not texts:
             raise DataError(f"{path} has no column of texts; it has: {', '.join(names)} (name one with --text-column)")
-        wanted = list(dict.fromkeys([image, *texts, *(["name"] if "name" in names else [])]))
+        wanted = list(
+            dict.fromkeys(
+                [image, *texts, *(["name"] if "name" in names else []), *(one for one in further if one in names)]
+            )
+        )
         source = Source(path)
         for number, values in enumerate(_records(file, wanted)):
-            _add(source, number, values, image, texts, classes)
+            _add(source, number, values, image, texts, classes, further)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     return source
@@ -79,6 +83,7 @@ def _add(
     image_name: str,
     text_names: Sequence[str],
     classes: Mapping[str, Sequence[str]],
+    further: Sequence[str],
 ) -> None:
     name = str(values.get("name") or f"row {number}")
     where = f"{source.path.name}: {name}"
@@ -101,7 +106,8 @@ def _add(
             elif settled:
                 captions.append(settled)
     if captions or label:
-        source.rows.append(Row(image=image, name=name, captions=tuple(captions), label=label))
+        given = tuple(map(values.get, further))
+        source.rows.append(Row(image=image, name=name, captions=tuple(captions), label=label, further=given))
     else:
         source.refused.append((where, "empty caption"))
 

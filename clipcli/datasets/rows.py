@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from clipcli.errors import ImageError
 from clipcli.photos.formats import IMAGE_SUFFIXES
+from clipcli.photos.refusals import file_error
 
 __all__ = [
     "IMAGE_ENDINGS",
@@ -15,7 +18,9 @@ __all__ = [
     "TEXT_NAMES",
     "Row",
     "Source",
+    "Stored",
     "as_text",
+    "content_of",
     "file_beside",
     "is_picture_name",
 ]
@@ -50,14 +55,41 @@ LABEL_NAMES = ("label", "class")  # columns of short names that templates turn i
 IMAGE_ENDINGS = frozenset(os.fsdecode(ending) for ending in IMAGE_SUFFIXES)
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An encoded picture within a file that is left where it is."""
+
+    path: Path
+    offset: int  # bytes
+    size: int
+
+    def read(self) -> bytes:
+        """Raises ImageError where the file is gone or shorter than it was."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(self.size)
+        except OSError as error:
+            raise file_error(error) from error
+        if len(content) < self.size:
+            raise ImageError(f"{self.path} is shorter than it was", reason="truncated")
+        return content
+
+
+def content_of(image: Path | bytes | Stored) -> Path | bytes:
+    """What `open_image` takes. Raises ImageError."""
+    return image.read() if isinstance(image, Stored) else image
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One picture with what is said of it: captions, or a label (commas separate synonyms)."""
 
-    image: Path | bytes  # a file, or the encoded picture itself
+    image: Path | bytes | Stored  # a file, a part of one, or the encoded picture itself
     name: str  # how a person would find it again
     captions: tuple[str, ...] = ()
     label: str | None = None
+    further: tuple[Any, ...] = ()  # the values of further columns that were asked for; None where there is none
 
 
 @dataclass(slots=True)

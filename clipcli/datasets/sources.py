@@ -5,6 +5,7 @@ Nothing is decoded here. Rows that cannot be pairs (no such file, no text) are s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clipcli.datasets.csv_pairs import read_csv
@@ -22,26 +23,28 @@ JSON_ENDINGS = frozenset({".jsonl", ".ndjson"})
 PARTS_OF_DATA = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
-def read_source(path: Path, *, image_column: str | None = None, text_column: str | None = None) -> Source:
-    """Read whatever `path` is.
+def read_source(
+    path: Path, *, image_column: str | None = None, text_column: str | None = None, further: Sequence[str] = ()
+) -> Source:
+    """Read whatever `path` is. `further` names columns whose values rows are to have beside picture and text.
 
     Raises:
         NotFoundError: there is nothing at `path`.
         DataError: it is none of the known kinds, or its columns cannot be told.
     """
     if is_shards(path) and not path.is_dir():
-        return read_shards(path, text_column)
+        return read_shards(path, text_column, further)
     if not path.exists():
         raise NotFoundError(f"no such file or folder: {path}")
     try:
         if path.is_dir():
             return _class_folders(path)
         if path.suffix.lower() == ".parquet":
-            return read_parquet(path, image_column, text_column)
+            return read_parquet(path, image_column, text_column, further)
         if path.suffix.lower() in CSV_ENDINGS:
-            return read_csv(path, image_column, text_column)
+            return read_csv(path, image_column, text_column, further)
         if path.suffix.lower() in JSON_ENDINGS:
-            return read_jsonl(path, image_column, text_column)
+            return read_jsonl(path, image_column, text_column, further)
         if is_library(path):
             return _tagged(path)
     except PermissionError as error:

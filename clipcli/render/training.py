@@ -109,6 +109,9 @@ class TrainingReport:
         for fault in summary.findings:
             if fault.name not in told:
                 example = f", as {fault.examples[0]}" if fault.examples else ""
+                if fault.name == "source":  # nothing is wrong with that
+                    say(f"  {fault.count:,} {fault.what}; {fault.then}")
+                    continue
                 say(f"  warning: {fault.name}: {fault.count:,} {fault.what}{example}; {fault.then}")
 
     def step(self, done: int, total: int, now: Progress) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+from clipcli.datasets.examples import captioned
+from clipcli.datasets.rows import Stored, content_of
 from clipcli.datasets.sources import read_source
-from clipcli.errors import DataError, NotFoundError
+from clipcli.errors import DataError, ImageError, NotFoundError
 from tests.training.tiny import save_picture
 
 
@@ -64,7 +71,7 @@ def test_shards_of_a_range(tmp_path: Path) -> None:
     shard(tmp_path / "s-00.tar", {"d/1.png": one, "d/1.txt": b"a dog", "d/1.json": said, "2.png": two})
     shard(tmp_path / "s-01.tar", {"1.png": two, "1.cls": b"7", "3.txt": b"alone"})
     source = read_source(tmp_path / "s-{00..01}.tar")
-    assert [(row.name, row.image, row.captions, row.label) for row in source.rows] == [
+    assert [(row.name, content_of(row.image), row.captions, row.label) for row in source.rows] == [
         ("s-00.tar: d/1", one, ("a dog",), "dog"),
         ("s-01.tar: 1", two, (), "7"),
     ]
@@ -77,3 +84,54 @@ def test_a_tar_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(DataError, match="cannot be read as a tar file"):
         read_source(tmp_path / "x.tar")
+
+
+def test_pictures_of_a_shard_stay_where_they_are(tmp_path: Path) -> None:
+    """Only where each lies is kept; what measures models is handed the pictures themselves."""
+    contents = [encoded(tmp_path, number) for number in range(3)]
+    members = {f"{n}.{ending}": content for n in range(3) for ending, content in (("png", contents[n]), ("txt", b"x"))}
+    shard(tmp_path / "s.tar", members)
+    rows = read_source(tmp_path / "s.tar").rows
+    places = [row.image for row in rows]
+    assert all(isinstance(place, Stored) and place.path == tmp_path / "s.tar" for place in places)
+    assert [content_of(place) for place in places] == contents
+    assert captioned(rows, where="here").pictures == tuple(contents)
+    last = places[-1]
+    assert isinstance(last, Stored)
+    with (tmp_path / "s.tar").open("r+b") as file:
+        file.truncate(last.offset + 20)
+    with pytest.raises(ImageError) as caught:
+        content_of(last)
+    assert caught.value.reason == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [("tar.gz", gzip.compress), ("tgz", gzip.compress), ("tar", gzip.compress), ("tar", bz2.compress)],
+)
+def test_a_compressed_shard_is_kept_in_memory(tmp_path: Path, ending: str, compress: Callable[[bytes], bytes]) -> None:
+    """Whatever it is called: a pipe has no name to go by."""
+    picture = encoded(tmp_path, 1)
+    shard(tmp_path / "plain.tar", {"1.png": picture, "1.txt": b"a dog"})
+    (tmp_path / f"s.{ending}").write_bytes(compress((tmp_path / "plain.tar").read_bytes()))
+    (row,) = read_source(tmp_path / f"s.{ending}").rows
+    assert (row.image, row.captions) == (picture, ("a dog",))
+
+
+def test_further_columns_of_every_kind(tmp_path: Path) -> None:
+    picture = encoded(tmp_path, 1)
+    (tmp_path / "p.csv").write_text("filepath,caption,Scene\none.png,a dog,7\none.png,a cat\n")
+    (tmp_path / "p.jsonl").write_text(json.dumps({"image": "one.png", "caption": "a dog", "scene": [1, 2]}))
+    shard(tmp_path / "p.tar", {"1.png": picture, "1.json": json.dumps({"caption": "a", "scene": "x"}).encode()})
+    table = pyarrow.table({"image": [picture], "caption": ["a dog"], "scene": [7.0]})
+    pyarrow.parquet.write_table(table, tmp_path / "p.parquet")
+    found = {
+        ending: [row.further for row in read_source(tmp_path / f"p.{ending}", further=("scene", "none")).rows]
+        for ending in ("csv", "jsonl", "tar", "parquet")
+    }
+    assert found == {
+        "csv": [("7", None), (None, None)],
+        "jsonl": [([1, 2], None)],
+        "tar": [("x", None)],
+        "parquet": [(7.0, None)],
+    }

@@ -5,7 +5,9 @@ Shapes: B batch, D embedding, S image size, L tokens.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock, Thread
@@ -28,6 +30,8 @@ __all__ = ["Model"]
 
 # Larger batches are run in parts: they would only cost memory, ONNX Runtime is at its peak from about 8 pictures.
 _IMAGES_AT_ONCE = 64
+# On the CPU each core has a part of the batch to itself: no core waits for another at every operator.
+_IMAGES_A_CORE, _FEWEST_A_CORE = 8, 2
 _TEXTS_AT_ONCE = 256
 
 
@@ -43,6 +47,8 @@ class Model:
         self._wanted = device
         self._threads = threads
         self._brief = brief
+        self._cores = threads or _usable_cores()
+        self._side_by_side: ThreadPoolExecutor | None = None
         self._lock = RLock()
         self._towers: dict[str, Tower] = {}
         self._device: str | None = None
@@ -60,8 +66,8 @@ class Model:
     ) -> Model:
         """The bundle in `folder`; `precision` "auto" is the fastest known to be exact enough (`choosing`).
 
-        `brief` says that a text or two will be encoded and no more: the text tower is then kept in the cache folder in
-        a form that is opened sooner and runs a little slower.
+        `brief` says that a text or a picture or two will be encoded and no more: the text tower is then kept in the
+        cache folder in a form that is opened sooner and runs a little slower, and all cores work on one picture.
 
         Raises NotFoundError where there is no such model or variant, ModelError where it is damaged. DeviceError comes
         with the first use of a tower.
@@ -133,7 +139,10 @@ class Model:
         if pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
             raise ValueError(f"pixels must be (B, 3, {size}, {size}), not {pixels.shape}")
         pixels = pixels.astype(np.float32, copy=False)
-        return self._encode("image", _parts(pixels, _IMAGES_AT_ONCE))
+        if self._brief or self._cores == 1 or self.device != "cpu":
+            return self._encode("image", _parts(pixels, _IMAGES_AT_ONCE))
+        share = -(-len(pixels) // self._cores)
+        return self._encode("image", _parts(pixels, min(max(share, _FEWEST_A_CORE), _IMAGES_A_CORE)))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """B texts -> (B, D), L2-normalised."""
@@ -152,13 +161,23 @@ class Model:
     def _encode(self, tower: str, parts: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         if not parts:
             return np.empty((0, self.spec.embedding_dim), dtype=np.float32)
-        vectors = np.concatenate([self._run(tower, part) for part in parts])  # (B, D)
+        vectors = np.concatenate(self._run_all(tower, parts))  # (B, D)
         # Our graphs normalise, and only their last digits are made sure of; most graphs of others do not.
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
 
+    def _run_all(self, tower: str, parts: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """Each part, on the CPU as many images at the same time as there are cores."""
+        self._tower(tower)  # here, since the threads below could not: its lock is held at a first use
+        if tower == "text" or len(parts) == 1 or self._brief or self._device != "cpu":
+            return [self._run(tower, part) for part in parts]
+        with self._lock:
+            if self._side_by_side is None:
+                self._side_by_side = ThreadPoolExecutor(self._cores, thread_name_prefix="image tower")
+        return list(self._side_by_side.map(lambda part: self._run(tower, part), parts))
+
     def _run(self, tower: str, batch: NDArray[Any]) -> NDArray[np.float32]:
-        opened = self._tower(tower)
+        opened = self._towers.get(tower) or self._tower(tower)
         lengths = self.tokenizer.lengths(batch) if opened.mask is not None else None
         try:
             outcome = opened.run(batch, lengths)
@@ -178,8 +197,12 @@ class Model:
                 name = self.variant.image if tower == "image" else self.variant.text
                 # A second tower goes where the first one went, so that `device` stays true for both.
                 wanted = self._device or self._wanted
+                alone = tower == "image" and not self._brief  # a thread each: `_run_all` has as many as there are cores
                 session, self._device = open_session(
-                    self.folder / name, device=wanted, threads=self._threads, kept=self._kept(tower, name)
+                    self.folder / name,
+                    device=wanted,
+                    threads=1 if alone else self._threads,
+                    kept=self._kept(tower, name),
                 )
                 self._towers[tower] = Tower.of(session, tower, self.spec.graphs)
                 try:
@@ -206,6 +229,12 @@ class Model:
                 device,
                 lambda: tower_cosine(self, read_probe(self.folder, self.spec), tower),
             )
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # a container may have fewer than the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parts(rows: NDArray[Any], size: int) -> list[NDArray[Any]]:

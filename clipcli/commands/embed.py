@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,8 @@ from clipcli.errors import UsageError
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
     from clipcli.library.store import Library
+
+_FILES_AT_LEAST = 4  # in folders that a library is begun with, likely
 
 
 def embed(
@@ -102,7 +104,8 @@ def embed(
     """
     from clipcli.commands.index_run import Teller, judge, model_for, say_done, say_own_model, say_preview
     from clipcli.commands.watching import watch_folders
-    from clipcli.library.indexing import IndexOptions, index_folders, preview
+    from clipcli.library.decoders import Decoders
+    from clipcli.library.indexing import IndexOptions, index_folders, preview, workers_for
     from clipcli.library.location import check_place, find_library
     from clipcli.library.models import own_model
     from clipcli.library.remembered import with_frames_of
@@ -142,6 +145,7 @@ def embed(
             refuse_watched(file, named)
         lock = None if dry_run else stack.enter_context(RunLock(file))
         library = stack.enter_context(Library.open(file, write=not dry_run)) if os.path.lexists(file) else None
+        decoders: Decoders | None = None
         if frames is None:
             options = with_frames_of(library, options)
         loaded = load(library)
@@ -150,14 +154,16 @@ def embed(
             return
         if library is None:  # made only once it is clear that there is something to put in, and a model to do it with
             targets(named, ())
-            _ = loaded.device  # opens it
+            decoders = stack.enter_context(closing(Decoders(loaded.spec.preprocess)))
+            decoders.start(workers_for(_FILES_AT_LEAST, options))  # while the model is opened
+            _ = loaded.device
             library = stack.enter_context(Library.open(file, write=True, create=True))
             say(f"new library {short_path(os.fsencode(file))}")
         bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
         before = own_model(library)
         teller = Teller(loaded, bar, lock, frames=options.frames)
         try:
-            report = index_folders(library, named, loaded, options, teller)
+            report = index_folders(library, named, loaded, options, teller, decoders=decoders)
         except KeyboardInterrupt:
             teller.stopped()
             raise

@@ -29,9 +29,9 @@ class Decoders:
         self._closed = False
 
     def start(self, count: int) -> None:
-        """Have so many ready before they are needed: they start while the caller does something else."""
+        """Have so many in all before they are needed: they start while the caller does something else."""
         with self._changed:
-            self._idle += [self._new() for _ in range(count)]
+            self._idle += [self._new() for _ in range(count - len(self._all))]
 
     @contextmanager
     def one(self, *, fresh: bool = False) -> Iterator[DecoderProcess]:

@@ -28,7 +28,7 @@ from clipcli.library.writing import Batch, BatchWriter
 if TYPE_CHECKING:
     from clipcli.bundle.encoder import Model
 
-__all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview"]
+__all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview", "workers_for"]
 
 _IN_FLIGHT_ON_GPU, _IN_FLIGHT_ON_CPU = 128, 32
 _MAX_WORKERS = 8
@@ -59,30 +59,40 @@ def index_folders(
     *,
     unsettled: Set[bytes] = frozenset(),
     look_for_damage: bool = True,
+    decoders: Decoders | None = None,
 ) -> IndexReport:
     """Bring the library up to date with files and folders. The caller holds the library's `RunLock`.
 
     `unsettled` are absolute paths of files that are being written at the moment and are left for later. Before anything
     is written the model is open, and all of the file has been looked through for damage, unless `look_for_damage` says
-    that it was a moment ago.
+    that it was a moment ago. `decoders` are processes that have been started already, and will be closed.
 
     Each batch is one transaction. Interrupted at any moment, what was committed stays, and the next run goes on from
     there. Raises NotFoundError for a path that is not there, ModelError and DeviceError of the model, NoSpaceError,
     LibraryLockedError, LibraryDamagedError; a file that cannot be read is in the report instead.
     """
     started = time.monotonic()
-    wanted = targets(paths, read_roots(library))
-    plan = _plan(library, wanted, model, options, on_progress, unsettled)
-    if plan.jobs:
-        _ = model.device  # opens it: where it cannot be used nothing has been written
-    if look_for_damage and (plan.jobs or plan.vanished or plan.outdated_skips):
-        check_pages(library)
-    run = _Run(library, wanted, plan, model, options, on_progress)
-    if plan.jobs:
-        run.embed(plan.jobs)
+    with closing(decoders or Decoders(model.spec.preprocess)) as reading:
+        wanted = targets(paths, read_roots(library))
+        plan = _plan(library, wanted, model, options, on_progress, unsettled)
+        workers = workers_for(len(plan.jobs), options)
+        if plan.jobs:
+            reading.start(workers)  # they start while the model is loaded
+            _ = model.device  # opens it: where it cannot be used nothing has been written
+        if look_for_damage and (plan.jobs or plan.vanished or plan.outdated_skips):
+            check_pages(library)
+        run = _Run(library, wanted, plan, model, options, on_progress)
+        if plan.jobs:
+            run.embed(plan.jobs, reading, workers)
     run.finish()
     run.report.seconds = time.monotonic() - started
     return run.report
+
+
+def workers_for(files: int, options: IndexOptions) -> int:
+    """How many files are read side by side, each with a process that decodes, where so many are to be read."""
+    most = options.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+    return min(most, 1 + files // _FILES_WORTH_A_PROCESS)
 
 
 def _say_nothing(progress: Progress) -> None:
@@ -164,16 +174,14 @@ class _Run:
         self._writer = BatchWriter(library, model_id=self._model_id, root_ids=self._root_ids, vanished=plan.vanished)
         self._writer.save_unlisted(plan.unlisted)
 
-    def embed(self, jobs: Sequence[Job]) -> None:
+    def embed(self, jobs: Sequence[Job], decoders: Decoders, workers: int) -> None:
         """All jobs, in a second round those that waited for a twin, which by then is in the library or refused."""
         self._tell()
         preprocess = self._model.spec.preprocess
-        most = self._options.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
-        workers = min(most, 1 + len(jobs) // _FILES_WORTH_A_PROCESS)
         # Threads that read may outlive an error or Ctrl-C for a moment: `contents` is closed between two queries.
         contents = Contents(self._library.second_reader(), self._model_id, frames=self._options.frames)
-        with closing(contents), closing(Decoders(preprocess)) as decoders, translated(self._library.path):
-            decoders.start(workers)  # they start while the model is loaded
+        # The processes are ended before that, so that the threads which wait for them are through.
+        with closing(contents), closing(decoders), translated(self._library.path):
             reader = Reader(contents, decoders, preprocess, self._options)
             try:
                 self._pass(jobs, reader, contents, workers)

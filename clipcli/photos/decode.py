@@ -109,6 +109,11 @@ def decode_frames(
 
 
 def _as_it_is(picture: Picture) -> Picture:
+    """The picture in an object that carries no metadata, so that nobody can turn it again."""
+    from PIL import ImageFile
+
+    picture = picture.copy() if isinstance(picture, ImageFile.ImageFile) else picture
+    picture.info = {}
     return picture
 
 
@@ -277,13 +282,12 @@ def _load(image: ImageFile, hint: int | None) -> None:
 
 
 def _upright(image: ImageFile, turn: str | None) -> Picture:
-    """RGB, turned, in an object that carries no metadata, so that nobody can turn it again."""
+    """RGB, turned. Where there was nothing to do it is the opened file itself, which saves a copy of all pixels."""
     from PIL import Image
 
     picture = to_rgb(image)
     if turn is not None:
         picture = picture.transpose(Image.Transpose[turn])
-    elif picture is image:
-        picture = picture.copy()
-    picture.info = {}
+    if picture is not image:
+        picture.info = {}
     return picture

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from clipcli.commands.measuring import Refusals, told_model
+from clipcli.commands.measuring import Refusals, prototypes_of, texts_of, told_model
 from clipcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -82,13 +82,12 @@ def compared(models: Sequence[Features], asked: Asked, refusals: Refusals, *, se
 
 
 def _of_classes(models: Sequence[Features], examples: Labelled, refusals: Refusals) -> list[dict[str, Outcome]]:
-    from clipcli.bundle.templates import class_prototypes
     from clipcli.evaluate.outcomes import class_outcomes
 
     vectors, places = _same_pictures(models, examples, refusals)
     seen = examples.only(places)
     return [
-        class_outcomes(own, class_prototypes(model, seen.spoken, model.model.spec.templates), seen.wanted)
+        class_outcomes(own, prototypes_of(model, seen.spoken, model.model.spec.templates), seen.wanted)
         for model, own in zip(models, vectors, strict=True)
     ]
 
@@ -99,7 +98,7 @@ def _of_captions(models: Sequence[Features], pairs: Captioned, refusals: Refusal
     vectors, places = _same_pictures(models, pairs, refusals)
     readable = pairs.only(places)
     return [
-        retrieval_outcomes(model.encode_texts(readable.captions), own, readable.owners)
+        retrieval_outcomes(texts_of(model, readable.captions), own, readable.owners)
         for model, own in zip(models, vectors, strict=True)
     ]
 

@@ -16,6 +16,7 @@ from clipcli.commands.measuring import (
     each_model,
     figures_format,
     library_in,
+    prototypes_of,
     read_rows,
     say_how,
     told_model,
@@ -68,7 +69,6 @@ def calibration(
     """
     import numpy as np
 
-    from clipcli.bundle.templates import class_prototypes
     from clipcli.datasets.examples import labelled
     from clipcli.evaluate.calibration import calibration_error, reliability
     from clipcli.evaluate.probabilities import label_probabilities
@@ -90,7 +90,7 @@ def calibration(
     vectors, places = refusals.pictures(features, examples.pictures, examples.names)
     seen = examples.only(places)
     spec = features.model.spec
-    cosines = vectors @ class_prototypes(features, seen.spoken, spec.templates).T  # (N, C)
+    cosines = vectors @ prototypes_of(features, seen.spoken, spec.templates).T  # (N, C)
     chances = label_probabilities(cosines, logit_scale=spec.logit_scale, logit_bias=spec.logit_bias)
     given = chances.argmax(axis=1)
     bins = reliability(np.minimum(chances.max(axis=1), 1.0), given == seen.wanted)

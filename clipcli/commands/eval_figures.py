@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from clipcli.commands.measuring import told_model
+from clipcli.commands.measuring import prototypes_of, told_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +34,11 @@ def prompt_records(
     chosen: str,
 ) -> tuple[list[Record], NDArray[np.float32]]:  # (C, D)
     """A record for the templates asked for, "a photo of a {}." and the bare label; and the prototypes of the first."""
-    from clipcli.bundle.templates import class_prototypes
     from clipcli.datasets.template_sets import BARE, PHOTO
     from clipcli.evaluate.zero_shot import mean_per_class, top_k_accuracy
 
     ways = {chosen: tuple(prompts) or tuple(features.model.spec.templates), "photo": (PHOTO,), "label": (BARE,)}
-    prototypes = {name: class_prototypes(features, examples.spoken, asked) for name, asked in ways.items()}
+    prototypes = {name: prototypes_of(features, examples.spoken, asked) for name, asked in ways.items()}
     records: list[Record] = []
     for name, classes in prototypes.items():
         shares = top_k_accuracy(vectors, classes, examples.wanted)

@@ -16,6 +16,7 @@ from clipcli.commands.measuring import (
     each_model,
     figures_format,
     library_in,
+    prototypes_of,
     read_rows,
     say_how,
     told_model,
@@ -121,8 +122,8 @@ def probe(
     if len(set(seen.wanted[parts.train].tolist())) < 2 or not len(parts.validation):
         fewest = "two pictures" if test is not None else "three pictures or more"
         raise DataError(f"{data} has fewer than two classes of {fewest}; a probe needs them")
+    records = [_zero_shot(features, vectors, seen, parts)]
     with progress_bar("Fitting", total=None, unit="fits") as bar:
-        records = [_zero_shot(features, vectors, seen, parts)]
         records += [_fitted(features, vectors, seen, parts, count, seed, bar) for count in (*counts, None)]
     if curve is not None:
         from clipcli.render.figure_style import DARK, LIGHT
@@ -187,10 +188,9 @@ def _counts(shots: str | None) -> list[int]:
 
 
 def _zero_shot(features: Features, vectors: NDArray[np.float32], seen: Labelled, parts: Parts) -> Record:
-    from clipcli.bundle.templates import class_prototypes
     from clipcli.evaluate.confusions import answers
 
-    prototypes = class_prototypes(features, seen.spoken, features.model.spec.templates)
+    prototypes = prototypes_of(features, seen.spoken, features.model.spec.templates)
     given, _ = answers(vectors[parts.test], prototypes)
     return _record(features, seen, parts, [given], shots=0, fitted=0, strength=None)
 

@@ -17,6 +17,7 @@ from clipcli.commands.measuring import (
     figures_format,
     read_rows,
     say_how,
+    texts_of,
     told_model,
 )
 from clipcli.commands.options import Device, DeviceOption, FormatOption, Precision, PrecisionOption
@@ -65,7 +66,7 @@ def retrieval(
     for features in models:
         pictures, places = refusals.pictures(features, pairs.pictures, pairs.names)
         readable = pairs.only(places)
-        texts = features.encode_texts(readable.captions)
+        texts = texts_of(features, readable.captions)
         recalls = recall_at_k(texts, pictures, readable.owners)
         medians = median_ranks(texts, pictures, readable.owners)
         records += [

@@ -16,6 +16,7 @@ from clipcli.commands.measuring import (
     each_model,
     figures_format,
     library_in,
+    prototypes_of,
     read_rows,
     say_how,
     told_model,
@@ -54,7 +55,6 @@ def robustness(
     \b
       clip eval robustness photos/ -m starter -m mine
     """
-    from clipcli.bundle.templates import class_prototypes
     from clipcli.datasets.changes import CHANGES
     from clipcli.datasets.examples import labelled
     from clipcli.evaluate.zero_shot import mean_per_class, top_k_accuracy
@@ -67,7 +67,7 @@ def robustness(
     refusals = Refusals()
     records: list[Record] = []
     for features in models:
-        prototypes = class_prototypes(features, examples.spoken, features.model.spec.templates)
+        prototypes = prototypes_of(features, examples.spoken, features.model.spec.templates)
         for change in (None, *CHANGES):
             vectors, places = refusals.pictures(features, examples.pictures, examples.names, change=change)
             wanted = examples.wanted[places]

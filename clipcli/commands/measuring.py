@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,8 +98,6 @@ def each_model(
 
     A name may be a training run's folder or a weights file. Raises what opening them does, before anything is measured.
     """
-    from contextlib import nullcontext
-
     from clipcli.commands.measured_models import open_measured
     from clipcli.library.store import Library
 
@@ -151,6 +150,33 @@ class Refusals:
         """Raises InputError where a picture could not be read: figures are of the others."""
         if self.seen:
             raise InputError(f"{len(self.seen):,} of {self.considered:,} pictures could not be read")
+
+
+def texts_of(features: Features, texts: Sequence[str]) -> NDArray[np.float32]:
+    """B texts -> (B, D), with a progress bar."""
+    with _reading(features, len(texts)):
+        return features.encode_texts(texts)
+
+
+def prototypes_of(features: Features, labels: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
+    """C labels -> (C, D), as `class_prototypes`, with a progress bar."""
+    from clipcli.bundle.templates import class_prototypes
+
+    with _reading(features, len(labels) * len(templates)):
+        return class_prototypes(features, labels, templates)
+
+
+@contextmanager
+def _reading(features: Features, total: int) -> Iterator[None]:
+    from clipcli.render.progress import progress_bar
+
+    before = features.told
+    with progress_bar("Reading", total=total, unit="texts") as bar:
+        features.told = bar.advance
+        try:
+            yield
+        finally:
+            features.told = before
 
 
 def told_model(model: Measured) -> dict[str, object]:

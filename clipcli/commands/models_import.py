@@ -38,8 +38,8 @@ def import_(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The vocabulary, where it does not lie beside the model: tokenizer.json (the only kind for ONNX graphs), "
-            "merges.txt, bpe_simple_vocab_16e6.txt.gz, or SigLIP's spiece.model.",
+            help="The vocabulary, where it does not lie beside the model: tokenizer.json (the only kind for ONNX "
+            "graphs), merges.txt, bpe_simple_vocab_16e6.txt.gz, or SigLIP's spiece.model.",
             show_default=False,
         ),
     ] = None,
@@ -90,9 +90,9 @@ def import_(
 
     Found out by content. ONNX graphs in the layouts of transformers.js and Immich, and models of this program, are
     read as they are. OpenAI's .pt files, Apple's of MobileCLIP, OpenCLIP's folders (open_clip_config.json) and
-    checkpoints, and CLIP and SigLIP folders of transformers are made into graphs, which needs the extra 'train'. Weights are read as data;
-    nothing in them is executed. The result is measured: against the towers it was made from, and precisions that come
-    as graphs against the most exact of them.
+    checkpoints, and CLIP and SigLIP folders of transformers are made into graphs, which needs the extra 'train'.
+    Weights are read as data; nothing in them is executed. The result is measured: against the towers it was made
+    from, and precisions that come as graphs against the most exact of them.
 
     \b
       clip models import ViT-B-32.pt --tokenizer bpe_simple_vocab_16e6.txt.gz

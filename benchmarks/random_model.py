@@ -1,4 +1,4 @@
-"""ViT-B/32 with random weights, as a bundle of ours and in the form that rclip keeps in its cache: the same graphs.
+"""ViT-B/32 with random weights, as a bundle of ours and in the form that rclip keeps in its cache: the same weights.
 
 Weights do not change how long a product takes, so speed can be measured where no trained ones are at hand.
 """
@@ -10,11 +10,11 @@ import itertools
 import string
 from pathlib import Path
 
-import onnx
 import torch
 
+from benchmarks.plain_towers import export_plain
 from clipcli.bundle.installed import install, set_default
-from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess, read_spec
+from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
 from export.bundle import export_bundle
 from export.samples import made_samples
 from trainer.architectures import architecture
@@ -36,10 +36,8 @@ def install_random_model(work: Path) -> Path:
     """Export fp32 and int8 and install them as the default model of `CLIP_MODELS`. About a minute."""
     tokenizer = work / TOKENIZER_FILE
     tokenizer.write_bytes(clip_tokenizer(_merges(), OPENCLIP_MARKERS))
-    torch.manual_seed(0)
-    model = Clip(architecture(ARCHITECTURE)).eval()
     export_bundle(
-        model,
+        _model(),
         folder=work / "exported",
         name=NAME,
         tokenizer_file=tokenizer,
@@ -53,32 +51,22 @@ def install_random_model(work: Path) -> Path:
     return folder
 
 
-def place_for_rclip(bundle: Path, data: Path) -> None:
-    """rclip's data folder with the fp32 graphs of `bundle`, by the names it looks for, and its vocabulary."""
+def place_for_rclip(data: Path) -> None:
+    """rclip's data folder with the same model, by the names it looks for and in the form it is published in, and its
+    vocabulary.
+    """
     models = data / _RCLIP_FOLDER
     models.mkdir(parents=True)
-    spec = read_spec(bundle)
-    variant = spec.variant("fp32")
-    names = spec.graphs
-    for file, given, output, target in (
-        (variant.image, names.image_input, names.image_output, "visual.onnx"),
-        (variant.text, names.text_input, names.text_output, "textual.onnx"),
-    ):
-        graph = onnx.load(str(bundle / file))
-        _rename(graph, {given: "input", output: "output"})
-        onnx.save(graph, str(models / target))
+    export_plain(_model(), models / "visual.onnx", models / "textual.onnx")
     vocabulary = data / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz"
     vocabulary.parent.mkdir()
     lines = ["made up", *(" ".join(pair) for pair in _merges())]
     vocabulary.write_bytes(gzip.compress("\n".join(lines).encode()))
 
 
-def _rename(graph: onnx.ModelProto, names: dict[str, str]) -> None:
-    for value in (*graph.graph.input, *graph.graph.output):
-        value.name = names.get(value.name, value.name)
-    for node in graph.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
+def _model() -> Clip:
+    torch.manual_seed(0)
+    return Clip(architecture(ARCHITECTURE)).eval()
 
 
 def _merges() -> list[tuple[str, str]]:

@@ -109,7 +109,7 @@ def _prepared(folder: Path, python: Path) -> tuple[Path, Rclip]:
         work = folder / "work"
         work.mkdir(parents=True)
         install_random_model(work)
-        place_for_rclip(bundle, data)
+        place_for_rclip(data)
     return bundle, Rclip(python=python.absolute(), data=data)
 
 

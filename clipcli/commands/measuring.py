@@ -50,7 +50,8 @@ def figures_format(format: Format | None) -> str:
 
 
 def read_rows(data: Path, image_column: str | None, text_column: str | None) -> list[Row]:
-    """The rows of a table or a folder; rows that are none are said, and left out."""
+    """The rows of a table or a folder; rows that are none, and folders without pictures, are said and left out."""
+    from clipcli.datasets.rows import as_text
     from clipcli.datasets.sources import read_source
     from clipcli.render.notes import counted, say
 
@@ -59,6 +60,13 @@ def read_rows(data: Path, image_column: str | None, text_column: str | None) -> 
         say(f"left out {where}: {reason}")
     if len(source.refused) > 3:
         say(f"left out {counted(len(source.refused), 'row')} in all")
+    if data.is_dir():
+        full = {row.label for row in source.rows}
+        names = [entry.name for entry in sorted(data.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+        empty = [name for name in names if as_text(name.replace("_", " ")) not in full]
+        if empty:
+            shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
+            say(f"left out {counted(len(empty), 'class', 'classes')} without pictures: {shown}")
     return source.rows
 
 

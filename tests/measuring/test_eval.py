@@ -120,6 +120,14 @@ def test_an_unreadable_picture_is_left_out_and_told(evaluate: Eval, classes: Pat
     assert "1 of 18 pictures could not be read" in outcome.stderr
 
 
+def test_a_class_without_pictures_is_left_out_and_told(evaluate: Eval, classes: Path) -> None:
+    for name in ("pink_ish", ".hidden"):
+        (classes / name).mkdir()
+    outcome = evaluate("zero-shot", classes, "--format", "json")
+    assert records(outcome)[0]["classes"] == 6
+    assert outcome.stderr == "left out 1 class without pictures: pink_ish\n"
+
+
 def test_the_pictures_it_draws(evaluate: Eval, classes: Path, tmp_path: Path) -> None:
     outcome = evaluate("zero-shot", classes, "--confusion", "c.png", "--sheet", "s.png")
     assert outcome.exit_code == 0, outcome.stderr

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.cases import BARE_TOWER, CLIP, Row, Table, compared, surroundings
+from benchmarks.cases import BARE_SESSION, BARE_TOWER, CLIP, Row, Table, compared, surroundings
 from benchmarks.material import filled_library, made_photos, made_vectors
 from benchmarks.peak_memory import peak_of
 from benchmarks.rclip_peer import Rclip
@@ -35,13 +35,17 @@ def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, roun
     for precision in ("auto", *PRECISIONS):
         name = "clip embed, by default" if precision == "auto" else f"clip embed, {precision}"
         candidates[name] = _embedding(folder, pictures, precision, photos)
-    for precision in PRECISIONS:
-        line = [sys.executable, "-c", BARE_TOWER, str(bundle), str(photos), precision]
+    for variant in (one for one in read_spec(bundle).variants if one.precision in PRECISIONS):
+        precision, graph = variant.precision, str(bundle / variant.image)
+        line = [sys.executable, "-c", BARE_SESSION, graph, str(photos)]
         candidates[f"bare image tower, {precision}"] = process(line, environment)
+        line = [sys.executable, "-c", BARE_TOWER, str(bundle), str(photos), precision]
+        candidates[f"the same, a part on each core, {precision}"] = process(line, environment)
     times = interleaved(candidates, rounds=rounds)
     return Table(
         title=f"Indexing {kind} JPEGs",
-        note=f"{photos:,} made photographs, whole processes, starting included; the towers alone get ready pixels.",
+        note=f"{photos:,} made photographs, whole processes, starting included. The towers alone get ready pixels, "
+        "16 at a time, in a session as ONNX Runtime makes it.",
         rows=compared(times, count=photos, unit="images/s"),
     )
 

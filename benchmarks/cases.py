@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,36 @@ from benchmarks.timing import Times, interleaved, process
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model
 
-__all__ = ["BARE_TOWER", "CLIP", "Row", "Table", "compared", "searching", "starting", "surroundings"]
+__all__ = [
+    "BARE_SESSION",
+    "BARE_TOWER",
+    "CLIP",
+    "Row",
+    "Table",
+    "compared",
+    "compiled",
+    "searching",
+    "starting",
+    "surroundings",
+]
 
 CLIP = [str(Path(sys.executable).with_name("clip"))]  # as a person starts it
 
-# The whole of what indexing cannot do without: the pixels are there, the tower runs over them, nothing is kept.
+# The whole of what indexing cannot do without: the pixels are there, the tower runs over them, nothing is kept. As
+# ONNX Runtime has it, a session with all cores; and as `clip embed` runs it, a part of the batch on each core.
+BARE_SESSION = """
+import os, sys, numpy
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+(given,) = session.get_inputs()
+size = given.shape[-1]
+pixels = numpy.random.default_rng(0).normal(size=(16, 3, size, size)).astype(numpy.float32)
+left = int(sys.argv[2])
+while left > 0:
+    session.run(None, {given.name: pixels[:left]})
+    left -= 16
+"""
 BARE_TOWER = """
 import sys, numpy
 from pathlib import Path
@@ -113,5 +138,12 @@ def compared(times: dict[str, Times], *, count: int = 0, unit: str = "") -> tupl
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    """The environment of a measured process: caches in the folder that is thrown away afterwards."""
-    return os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "LOCALAPPDATA": str(folder / "cache")}
+    """The environment of a measured process: caches in the folder that is thrown away afterwards, bytecode as well."""
+    cache = folder / "cache"
+    return compiled(os.environ, cache / "bytecode") | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache)}
+
+
+def compiled(environment: Mapping[str, str], bytecode: Path) -> dict[str, str]:
+    """As a person has it: what was imported once is compiled. A checkout that is tested often forbids Python that."""
+    kept = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(bytecode)}

@@ -7,7 +7,13 @@ is the suite for Python programs (docs/python.md). Importing this package loads 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# What libraries have to be told before anybody imports them. ONNX Runtime reports each session to its maker otherwise,
+# and keeps a database for it; OpenBLAS has its threads turn for some 50 ms after each product, while others wait.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # 2 to the power of it, in cycles
 
 if TYPE_CHECKING:
     from clipcli.interface import Library, Model

@@ -56,6 +56,7 @@ def open_session(
     if device not in DEVICES:
         raise UsageError(f"unknown device {device!r}: one of {', '.join(DEVICES)}")
     runtime.set_default_logger_severity(_FATAL_ONLY)
+    runtime.disable_telemetry_events()  # once more, for a program that imported it before this package
     options = _options(threads)
     if device == "cuda" and not _offers_cuda():
         raise DeviceError("CUDA cannot be used: this ONNX Runtime is built without it (pip install onnxruntime-gpu)")

@@ -35,6 +35,8 @@ class Library:
         self.writable = writable
         self.connection = connection
         self._anchor = anchor_of(path)
+        # How many embeddings each model has, and the states of the models (`library.models`) for which that is true.
+        self.counted: tuple[tuple[tuple[int, str], ...], dict[int, int]] | None = None
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False, create: bool = False) -> Library:

@@ -24,7 +24,7 @@ import { drawMap, forgetMap, startMap } from "./map.js";
 import { announce, complain, say } from "./notices.js";
 import { empty, toRequest } from "./question.js";
 import { go, onIgnored, onRoute, place } from "./route.js";
-import { drawSearchBar, startSearchBar } from "./searchbar.js";
+import { drawSearchBar, learnLimits, startSearchBar } from "./searchbar.js";
 import { startSheet } from "./sheet.js";
 import { drawViewer, refreshFacts, retryViewer, startViewer } from "./viewer.js";
 
@@ -99,6 +99,7 @@ async function learn() {
     offerFilters(state);
     drawLibrary(state);
     learnLibrary(state.library);
+    learnLimits(state.limits);
     nameLibrary(state.library);
     if (place.view === "map") drawMap(state);
     return true;

@@ -2,13 +2,14 @@
 
 import * as api from "./api.js";
 import { drawChips } from "./chips.js";
-import { byId } from "./dom.js";
+import { byId, bytes } from "./dom.js";
 import { complain, say } from "./notices.js";
 import { MOST_TERMS, empty, filterCount, splitTyped } from "./question.js";
 import { go, place } from "./route.js";
 
 const WAIT = 45; // milliseconds after a key before the question is asked
 
+let mostBytes = Infinity; // of a dropped picture
 let typing = false; // what is typed in one go is one step in the history
 let pending = []; // terms that stand in the field and wait for Enter
 let beside = null; // the words of the question that they were typed beside
@@ -107,8 +108,18 @@ export function drawSearchBar() {
   drawChips();
 }
 
+/** How large a dropped picture may be has become known. */
+export const learnLimits = ({ upload_bytes: most }) => {
+  mostBytes = most;
+};
+
 /** A picture of the person's own, as a term. It is uploaded, turned into a vector, and not kept. */
 async function searchByFile(file) {
+  if (file.size > mostBytes) {
+    // Said here: of what is refused on its way a browser tells only that the connection is gone.
+    const words = `it has ${bytes(file.size)}, and at most ${Math.round(mostBytes / 2 ** 20)} MB are taken.`;
+    return say(`This cannot be searched with: ${words}`, { error: true });
+  }
   const looked = say("Looking at your picture…");
   try {
     const { upload, same_as: same } = await api.upload(file);

@@ -2,9 +2,10 @@
 
     python -m docs.write_models --measure --on DATA... [MODEL...]
 
-measures anew and draws docs/models.png and docs/models-dark.png: the shipped model as it is, its further precisions,
-made for this from the weights it ships with, and MODELs besides. `tests/measuring/test_models_page.py` fails when page
-and figures disagree, or when another model ships than was measured.
+measures anew and draws docs/models.png and docs/models-dark.png (`--draw` alone draws them again): the shipped model as
+it is, its further precisions, made for this from the weights it ships with, and MODELs besides.
+`tests/measuring/test_models_page.py` fails when page and figures disagree, or when another model ships than was
+measured.
 """
 
 from __future__ import annotations
@@ -93,8 +94,6 @@ def measure(models: Sequence[str], data: Sequence[Path]) -> dict[str, Any]:
         asked = [str(shipped), *(f"{folder}@{precision}" for precision in FURTHER), *models]
         on = [part for path in data for part in ("--on", str(path))]
         records = json.loads(_clip("eval", "compare", *asked, *on, "--format", "json"))
-        for name, dark in CHARTS.items():  # all embeddings are known by now; the speed is drawn as measured
-            _draw(records, HERE / name, dark=dark)
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return {
         "measured": datetime.date.today().isoformat(),
@@ -129,16 +128,20 @@ def _clip(*arguments: str) -> str:
     return written.read()
 
 
-def _draw(records: list[dict[str, Any]], path: Path, *, dark: bool) -> None:
+def draw_charts(records: list[dict[str, Any]]) -> None:
+    """Both pictures, from what was measured."""
     from clipcli.commands.eval_compare import draw
 
-    draw(records, list(dict.fromkeys(_name(record) for record in records)), path, dark=dark)
+    names = list(dict.fromkeys(_name(record) for record in records))
+    for name, dark in CHARTS.items():
+        draw(records, names, HERE / name, dark=dark)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="further models to measure")
     parser.add_argument("--measure", action="store_true", help="measure anew")
+    parser.add_argument("--draw", action="store_true", help="draw the pictures anew")
     parser.add_argument("--on", type=Path, action="append", default=[], metavar="DATA")
     chosen = parser.parse_args()
     if chosen.measure:
@@ -146,6 +149,8 @@ def main() -> None:
             parser.error("--measure needs --on DATA")
         found = measure(chosen.models, chosen.on)
         FIGURES.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if chosen.measure or chosen.draw:
+        draw_charts(json.loads(FIGURES.read_text("utf-8"))["records"])
     PAGE.write_text(page(json.loads(FIGURES.read_text("utf-8"))), "utf-8")
 
 

@@ -109,7 +109,7 @@ def pull(
     chosen = check_new_name(name or (known.name if known else address.repository.partition("/")[2]))
     wishes = Wishes(
         name=chosen,
-        activation=activation,
+        activation=activation if activation is not None or known is None else known.activation,
         tokenizer=tokenizer,
         logit_scale=logit_scale if logit_scale is not None or known is None else known.logit_scale,
         logit_bias=logit_bias,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from clipcli.bundle.hub import catalogue
+from clipcli.bundle.hub.catalogue import known_models
 from tests.hub.loopback import Hub
+from tests.reading.lively import load
+from tests.reading.public_formats import write
 from trainer.reading import vocabulary
 
 Clip = Callable[..., Any]
@@ -65,3 +71,17 @@ def test_weights_without_a_vocabulary_are_not_fetched(pull: Clip, hub: Hub, monk
     assert not any("resolve" in request for request in hub.requests)
     (hub.folder / "merges.txt").write_text("#version: 0.2\n")
     assert "give --tokenizer FILE" not in last(pull(), 8)
+
+
+def test_weights_that_say_another_activation_than_is_known_are_refused(
+    clip: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenAI's models were passed on with configurations that forget QuickGELU; such a model would look alive."""
+    shutil.rmtree(hub.folder)
+    write(load("openclip-vit-gelu"), hub.folder)
+    known = dataclasses.replace(known_models()[0], name="theirs", repository="owner/model")
+    assert (known.comes_as, known.activation) == ("weights", "quick_gelu")
+    monkeypatch.setattr(catalogue, "known_models", lambda: (known,))
+    assert "the source says gelu, not quick_gelu" in last(clip("models", "pull", "theirs"), 2)
+    monkeypatch.setattr(catalogue, "known_models", lambda: (dataclasses.replace(known, activation="gelu"),))
+    assert clip("models", "pull", "theirs").exit_code == 0

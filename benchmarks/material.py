@@ -77,7 +77,7 @@ def filled_library(
             precision=precision,
             name=spec.name,
             folder=folder,
-            dimension=spec.embedding_dim,
+            dimension=vectors.shape[1],
         )
         connection.executemany(
             "INSERT INTO images (id, root_id, path, size, mtime_ns, digest, width, height, format) "

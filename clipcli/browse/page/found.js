@@ -70,6 +70,7 @@ export const grid = new Grid(byId("grid"), {
 function shown(items, what) {
   unanswered = false;
   if (what === "gone") return results.ask(place.question, { fresh: true });
+  byId("grid").hidden = !items.all; // first: what is hidden has no width to lay rows out in
   grid.show(items, { grow: what === "rest" });
   through(items.ids, items.all);
   if (what !== "rest") summarise(items);
@@ -85,7 +86,6 @@ function summarise({ answer, all, scores }) {
   const title = byId("search-title");
   const asked = place.question.text.trim() || place.question.terms.length;
   title.replaceChildren(el("strong", {}, plural(all, "picture")));
-  byId("grid").hidden = !all;
   document.querySelector(".arrange").hidden = !all;
   byId("order").options[0].textContent = asked ? "Best first" : "Newest first";
   byId("order").options[1].hidden = !asked;

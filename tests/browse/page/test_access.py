@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.browse.page.conftest import Watch
 from tests.browse.page.site import Site
 
 SEVERE = {"serious", "critical"}
@@ -72,6 +73,28 @@ def _nothing(page: Page) -> None:
     page.locator("#search-blank h2").wait_for()
 
 
+def _lost(page: Page) -> None:
+    """The program behind the page has ended."""
+    page.route("**/api/**", lambda route: route.abort())
+    page.locator("#contact").wait_for()
+    page.fill("#q", "blue")
+    page.locator("#search-blank h2").wait_for()
+
+
+def _wrong(page: Page) -> None:
+    _filters(page)
+    page.get_by_label("From").fill("last summer")
+    page.get_by_label("Latitude").fill("x")
+    page.get_by_label("Longitude").fill("2")
+    page.get_by_label("Longitude").press("Tab")
+    page.locator("#wrong-place").wait_for()
+
+
+def _typed(page: Page) -> None:
+    page.fill("#q", "red + night")
+    page.locator(".chip.pending").wait_for()
+
+
 def _map(page: Page) -> None:
     page.locator(".legend .groups li").first.wait_for()
 
@@ -103,8 +126,13 @@ VIEWS: dict[str, tuple[str, Callable[[Page], None]]] = {
     "export": ("", _export),
     "help": ("", _help),
     "nothing": ("?since=1901&until=1902", _nothing),
-    "map": ("?view=map", _map),
+    "wrong": ("?colour=red", _wrong),
+    "impossible": ("?since=2020&until=2010", _nothing),
+    "typed": ("", _typed),
+    "lost": ("?q=red", _lost),
+    "map": ("?view=map&words=red,receipts", _map),
     "duplicates": ("?view=duplicates", _duplicates),
+    "near copies": ("?view=duplicates&alike=0.97", _duplicates),
     "library": ("?view=library", _library),
 }
 
@@ -118,8 +146,9 @@ def settle(page: Page) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_is_for_everybody(open_page: Callable[..., Page], view: str) -> None:
+def test_every_view_is_for_everybody(open_page: Callable[..., Page], watch: Watch, view: str) -> None:
     """axe-core finds nothing serious, light and dark; and a telephone is wide enough."""
+    watch.expected = ["ERR_"] if view == "lost" else []
     address, reach = VIEWS[view]
     page = open_page(address, reduced_motion="reduce")
     page.locator(".cell, .blank:visible, .group, .groups li, .bars li").first.wait_for()

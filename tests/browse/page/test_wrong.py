@@ -100,6 +100,20 @@ def test_what_an_address_says_in_vain_is_told_and_taken_out(open_page: Callable[
     assert query(page) == {}
 
 
+def test_pictures_come_back_once_the_question_makes_sense(open_page: Callable[..., Page]) -> None:
+    """Few of them, so that nothing but the first answer draws them."""
+    page = open_page("?camera=Pixel&since=2016")
+    page.locator(".cell").first.wait_for()
+    panel = opened(page).locator("#filters")
+    panel.get_by_label("To").fill("2010")
+    panel.get_by_label("To").press("Tab")
+    expect(page.locator("#search-blank")).to_contain_text("no picture can be both")
+    expect(page.locator("#grid")).to_be_hidden()
+    page.get_by_role("button", name="Remove the filter to 2010").click()
+    expect(page.locator(".cell").first).to_be_visible()
+    assert page.locator(".row").count() >= 2
+
+
 def test_what_the_server_refuses_is_shown_in_place_of_pictures(open_page: Callable[..., Page], watch: Watch) -> None:
     watch.expected = ["404", "400"]
     page = open_page("?in=/no/such/folder&q=red")

@@ -21,8 +21,8 @@ from clipcli.render.figure_style import (
     new_figure,
     save_figure,
     styled,
-    writable,
 )
+from clipcli.render.figure_texts import shortened
 from clipcli.render.made_files import check_replaceable
 
 __all__ = ["Panel", "Row", "check_comparison", "draw_comparison"]
@@ -32,7 +32,6 @@ WIDTH, LEFT, RIGHT, MARGIN = 7.6, 2.25, 0.75, 0.25  # inches
 HEAD, NAME_LINE, HEADING, BELOW = 0.62, 0.27, 0.42, 0.62
 STEP, BETWEEN = 0.235, 0.2  # a model's line, and the space to the next figure
 BAR, NUMBER = 0.3, 1.0  # a bar's line, and the room for the number behind it
-LONGEST_NAME, LONGEST_HEADING = 56, 60  # characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +106,7 @@ def _head(figure: Any, names: Sequence[str], height: float, look: Look) -> None:
     axes.set_xlim(-1, 1)
     axes.set_ylim(len(names) - 0.5, -0.5)
     for place, name in enumerate(names):
-        shown = _short(writable(name), LONGEST_NAME)
+        shown = shortened(figure, name, width=WIDTH - 2 * MARGIN - 0.4, size=LABEL)
         axes.plot([0], [place], color=look.series[place], marker=look.markers[place], markersize=MARKER, clip_on=False)
         down = 1 - (HEAD + (place + 0.5) * NAME_LINE) / height
         figure.text(
@@ -116,7 +115,7 @@ def _head(figure: Any, names: Sequence[str], height: float, look: Look) -> None:
 
 
 def _heading(figure: Any, text: str, top: float, height: float, look: Look, *, left: float = MARGIN) -> None:
-    shown = _short(writable(text), LONGEST_HEADING + 12)
+    shown = shortened(figure, text, width=WIDTH - left - MARGIN, size=LABEL)
     figure.text(
         left / WIDTH,
         1 - (top + HEADING / 2) / height,
@@ -167,7 +166,8 @@ def _bars(axes: Any, values: Sequence[float | None], unit: str, look: Look) -> N
     axes.set_ylim(len(values) - 0.5, -0.5)
     for place, value in enumerate(values):
         axes.barh([place], [value or 0.0], height=0.62, color=look.series[place])
-        shown = f"{value or 0:,.1f} {unit}" if (value or 0) < 100 else f"{value:,.0f} {unit}"
+        digits = 1 if (value or 0) < 100 else 0
+        shown = "not measured" if value is None else f"{value:,.{digits}f} {unit}"
         axes.annotate(
             shown,
             (value or 0.0, place),
@@ -177,7 +177,3 @@ def _bars(axes: Any, values: Sequence[float | None], unit: str, look: Look) -> N
             color=look.ink,
             va="center",
         )
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

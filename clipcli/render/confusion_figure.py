@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipcli.render.figure_style import LABEL, LIGHT, TITLE, Look, letters_for, new_figure, save_figure, writable
+from clipcli.render.figure_style import LABEL, LIGHT, TITLE, Look, letters_for, new_figure, save_figure
+from clipcli.render.figure_texts import shortened, title_lines, widest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +20,8 @@ __all__ = ["MOST_CLASSES", "draw_confusion", "shown_classes"]
 
 MOST_CLASSES = 40  # more rows than that have no legible names; the rest becomes one row and one column
 MOST_NUMBERED = 20
-CELL, MARGIN, HEAD = 0.36, 0.25, 1.0  # inches
-LONGEST_NAME = 28  # characters
+CELL, MARGIN, HEAD, NARROWEST, LONGEST_NAME = 0.36, 0.25, 0.75, 4.6, 2.6  # inches
+DPI = 150
 
 
 def shown_classes(counts: NDArray[np.integer]) -> list[int]:
@@ -48,7 +49,8 @@ def draw_confusion(
     if counts.shape != (len(classes), len(classes)):
         raise ValueError(f"expected ({len(classes)}, {len(classes)}) counts, got {counts.shape}")
     kept = shown_classes(counts)
-    names = [_name(classes[at]) for at in kept]
+    measured = new_figure(look, width=1, height=1, dpi=DPI)
+    names = [shortened(measured, classes[at], width=LONGEST_NAME, size=LABEL - 1) for at in kept]
     if len(kept) < len(classes):
         rest = [at for at in range(len(classes)) if at not in set(kept)]
         order = [[at] for at in kept] + [rest]
@@ -56,10 +58,11 @@ def draw_confusion(
         names.append(f"{len(rest):,} other classes")
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    _draw(counts, shares, names, path, title=title, look=look)
+    _draw(measured, counts, shares, names, path, title=title, look=look)
 
 
 def _draw(
+    measured: Any,  # a figure to measure texts in
     counts: NDArray[np.integer],
     shares: NDArray[np.floating],
     names: Sequence[str],
@@ -72,13 +75,14 @@ def _draw(
 
     cell = CELL if len(names) > 8 else 2 * CELL
     side = cell * len(names)
-    words = 0.105 * max(len(name) for name in names) + 0.3  # inches that the longest name may take
+    words = widest(measured, names, size=LABEL - 1) + 0.12  # inches
     bar = 1.3
-    shown = writable(title)
-    width = max(MARGIN + 0.35 + words + side + bar, 0.125 * max(map(len, shown.split("\n"))) + 2 * MARGIN)
-    height = HEAD + side + words + 0.35 + MARGIN
-    figure = new_figure(look, width=width, height=height, dpi=150)
-    left, top = MARGIN + 0.35 + words, HEAD
+    width = max(MARGIN + 0.35 + words + side + bar, NARROWEST)
+    shown = title_lines(measured, title, width=width - 2 * MARGIN)
+    head = HEAD + 0.26 * shown.count("\n")
+    height = head + side + words + 0.35 + MARGIN
+    figure = new_figure(look, width=width, height=height, dpi=DPI)
+    left, top = MARGIN + 0.35 + words, head
     axes = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
     axes.set_facecolor(look.paper)
     image = axes.imshow(shares, cmap=look.colours, vmin=0, vmax=1, interpolation="nearest", aspect="auto")
@@ -113,8 +117,3 @@ def _scale(figure: Any, image: Any, look: Look, *, place: tuple[float, float], s
     scale.ax.set_yticklabels(["0 %", "50 %", "100 %"])
     scale.ax.tick_params(colors=look.ink, labelsize=LABEL - 1)
     scale.outline.set_visible(False)
-
-
-def _name(label: str) -> str:
-    shown = writable(label)
-    return shown if len(shown) <= LONGEST_NAME else shown[: LONGEST_NAME - 1] + "…"

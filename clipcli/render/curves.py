@@ -18,15 +18,13 @@ from clipcli.render.figure_style import (
     new_figure,
     save_figure,
     styled,
-    writable,
 )
-from clipcli.render.matrix_layout import wrapped
+from clipcli.render.figure_texts import LEGEND_LINE, legend_above, shortened, title_lines
 
 __all__ = ["FILES", "draw_curves", "write_curves"]
 
 FILES = {"curves.png": LIGHT, "curves-dark.png": DARK}
-WIDTH, PANEL, HEAD = 6.4, 2.3, 0.75  # inches
-TITLE_CHARACTERS = 44  # of the widest there are, a line of the title; most are narrower
+WIDTH, PANEL, HEAD, LEGEND = 6.4, 2.3, 0.75, 4.5  # inches
 MOST_MARKED = 40  # points of a line that still get a marker each
 MEASURES = {"text_to_image@10": "text→image R@10", "image_to_text@10": "image→text R@10", "top1": "top-1"}
 
@@ -53,26 +51,29 @@ def draw_curves(metrics: Sequence[Line], path: Path, *, title: str, look: Look) 
         panels.append(("held out, %", shares))
     if rates := _points(metrics, "learning_rate"):
         panels.append(("learning rate", {"": rates}))
-    figure = new_figure(look, width=WIDTH, height=HEAD + PANEL * len(panels))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    tall = [PANEL + (LEGEND_LINE * len(series) if any(series) else 0) for _, series in panels]
+    figure = new_figure(look, width=WIDTH, height=HEAD + sum(tall))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=tall)[:, 0]
     best = _best(metrics)
     for number, (name, series) in enumerate(panels):
         styled(axes[number], look)
         axes[number].set_ylabel(name, fontsize=LABEL, color=look.ink)
         for place, (label, points) in enumerate(series.items()):
-            _draw(axes[number], points, label, place, look)
+            shown = shortened(figure, label, width=LEGEND, size=LABEL - 2)
+            _draw(axes[number], points, shown, place, look)
         if name == "learning rate":
             axes[number].set_ylim(bottom=0)
         if best is not None:
             axes[number].axvline(best, color=look.faint, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
-        _legend(axes[number], series, look)
+        if any(series):
+            legend_above(axes[number], look, lines=len(series), tall=tall[number] - 0.6, most=100)
     axes[-1].set_xlabel(
         "pictures seen" + ("" if best is None else "   (dotted: the epoch that was kept)"),
         fontsize=LABEL,
         color=look.ink,
     )
     axes[-1].xaxis.set_major_formatter(_counts(max(x for x, _ in _points(metrics, "loss"))))
-    shown = wrapped(writable(title), TITLE_CHARACTERS)
+    shown = title_lines(figure, title, width=0.96 * WIDTH)
     figure.suptitle(shown, fontsize=TITLE, color=look.ink, x=0.02, ha="left", **letters_for(shown))
     figure.align_ylabels()
     figure.tight_layout(rect=(0, 0, 1, 0.99))
@@ -104,7 +105,6 @@ def _best(metrics: Sequence[Line]) -> float | None:
 
 def _draw(axes: Any, points: Sequence[Point], label: str, place: int, look: Look) -> None:
     colour = look.series[place % len(look.series)]
-    shown = writable(label)
     axes.plot(
         *zip(*points, strict=True),
         color=colour,
@@ -112,16 +112,8 @@ def _draw(axes: Any, points: Sequence[Point], label: str, place: int, look: Look
         linewidth=LINE_WIDTH,
         marker=look.markers[place % len(look.markers)] if len(points) <= MOST_MARKED else None,
         markersize=MARKER,
-        label=shown or None,
+        label=label or None,
     )
-
-
-def _legend(axes: Any, series: Mapping[str, object], look: Look) -> None:
-    if not any(series):
-        return
-    legend = axes.legend(fontsize=LABEL - 2, frameon=False, labelcolor=look.ink, loc="best")
-    for text in legend.get_texts():
-        text.set(**letters_for(text.get_text()))
 
 
 def _counts(most: float) -> Callable[[float, int], str]:

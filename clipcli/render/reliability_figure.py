@@ -16,14 +16,12 @@ from clipcli.render.figure_style import (
     new_figure,
     save_figure,
     styled,
-    writable,
 )
-from clipcli.render.matrix_layout import wrapped
+from clipcli.render.figure_texts import legend_above, title_lines
 
 __all__ = ["draw_reliability"]
 
 WIDTH, HEIGHT = 6.4, 6.6  # inches
-TITLE_CHARACTERS = 44
 TICKS = [0, 20, 40, 60, 80, 100]
 
 
@@ -54,7 +52,7 @@ def draw_reliability(
     upper.set_ylim(0, 103)
     upper.set_yticks(TICKS)
     upper.set_ylabel("answers that are right, %", fontsize=LABEL, color=look.ink)
-    upper.legend(fontsize=LABEL - 2, frameon=False, labelcolor=look.ink, loc="upper left")
+    legend_above(upper, look, lines=2, tall=HEIGHT * 0.55)
     lower.bar(
         [100 * start for start, _, _ in shares],
         [100 * share for _, _, share in shares],
@@ -65,7 +63,7 @@ def draw_reliability(
     lower.set_ylabel("pictures, %", fontsize=LABEL, color=look.ink)
     lower.set_xticks(TICKS)
     lower.set_xlabel("probability of the answer, %", fontsize=LABEL, color=look.ink)
-    shown = wrapped(writable(title), TITLE_CHARACTERS)
+    shown = title_lines(figure, title, width=0.96 * WIDTH)
     figure.suptitle(shown, fontsize=TITLE, color=look.ink, x=0.02, ha="left", **letters_for(shown))
     figure.align_ylabels()
     figure.tight_layout(rect=(0, 0, 1, 0.99))

@@ -22,16 +22,15 @@ from clipcli.render.figure_style import (
     letters_for,
     new_figure,
     save_figure,
-    writable,
 )
-from clipcli.render.matrix_layout import wrapped
+from clipcli.render.figure_texts import shortened, title_lines
 
 __all__ = ["FILES", "draw_retrievals", "write_retrievals"]
 
 FILES = {"examples.png": LIGHT, "examples-dark.png": DARK}
 PICTURE, GAP, BETWEEN, TEXT = 0.8, 0.07, 0.35, 0.52  # inches: a picture, to the next, to the other half, the text above
-MARGIN, HEAD, FRAME = 0.25, 0.85, 3.0  # inches; the frame in points
-TITLE_CHARACTERS, CHARACTERS = 52, 72
+MARGIN, HEAD, LINE, FRAME = 0.25, 0.85, 0.24, 3.0  # inches; the frame in points
+FRAMED = "framed: what the text belongs to"
 
 
 class Example(Protocol):
@@ -62,17 +61,18 @@ def draw_retrievals(
     across = max(len(each.after) for each in examples)
     half = across * (PICTURE + GAP) - GAP
     width = max(6.4, 2 * MARGIN + len(halves) * half + (len(halves) - 1) * BETWEEN)
-    height = HEAD + len(examples) * (TEXT + PICTURE) + MARGIN
+    shown = title_lines(new_figure(look, width=1, height=1), title, width=width - 2 * MARGIN)
+    head = HEAD + LINE * shown.count("\n")
+    height = head + len(examples) * (TEXT + PICTURE) + MARGIN
     figure = new_figure(look, width=width, height=height)
-    shown = wrapped(writable(title), TITLE_CHARACTERS)
     figure.text(
         MARGIN / width, 1 - 0.15 / height, shown, fontsize=TITLE, color=look.ink, va="top", **letters_for(shown)
     )
     for place, name in enumerate(halves):
         left = MARGIN + place * (half + BETWEEN)
-        figure.text(left / width, 1 - 0.78 / height, name, fontsize=LABEL, color=look.faint, va="center")
+        figure.text(left / width, 1 - (head - 0.07) / height, name, fontsize=LABEL, color=look.faint, va="center")
         for row, each in enumerate(examples):
-            top = HEAD + row * (TEXT + PICTURE) + TEXT
+            top = head + row * (TEXT + PICTURE) + TEXT
             for column, number in enumerate(getattr(each, name)):
                 _picture(
                     figure,
@@ -80,18 +80,22 @@ def draw_retrievals(
                     (left + column * (PICTURE + GAP), height - top - PICTURE, width, height),
                     look.series[2] if number in each.right else None,
                 )
+    figure.text(
+        1 - MARGIN / width,
+        1 - (head - 0.07) / height,
+        FRAMED,
+        fontsize=LABEL - 2,
+        color=look.series[2],
+        ha="right",
+        va="center",
+    )
     for row, each in enumerate(examples):
-        text = _one_line(each.text)
-        top = HEAD + row * (TEXT + PICTURE) + TEXT - 0.08
+        text = shortened(figure, each.text, width=width - 2 * MARGIN, size=LABEL - 2)
+        top = head + row * (TEXT + PICTURE) + TEXT - 0.08
         figure.text(
             MARGIN / width, 1 - top / height, text, fontsize=LABEL - 2, color=look.ink, va="bottom", **letters_for(text)
         )
     save_figure(figure, path)
-
-
-def _one_line(text: str) -> str:
-    plain = " ".join(writable(text).split())
-    return plain if len(plain) <= CHARACTERS else f"{plain[: CHARACTERS - 1].rstrip()}…"
 
 
 def _picture(

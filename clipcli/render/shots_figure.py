@@ -16,14 +16,12 @@ from clipcli.render.figure_style import (
     new_figure,
     save_figure,
     styled,
-    writable,
 )
-from clipcli.render.matrix_layout import wrapped
+from clipcli.render.figure_texts import legend_above, title_lines
 
 __all__ = ["draw_shots"]
 
 WIDTH, HEIGHT = 6.4, 4.4  # inches
-TITLE_CHARACTERS = 44
 
 
 def draw_shots(
@@ -59,8 +57,8 @@ def draw_shots(
     axes.set_ylim(bottom=0, top=max(100 * max(zero_shot, whole, *(share for _, share in points)) * 1.1, 1))
     axes.set_xlabel("pictures of each class", fontsize=LABEL, color=look.ink)
     axes.set_ylabel("top-1, %", fontsize=LABEL, color=look.ink)
-    axes.legend(fontsize=LABEL - 2, frameon=False, labelcolor=look.ink, loc="lower right")
-    shown = wrapped(writable(title), TITLE_CHARACTERS)
+    legend_above(axes, look, lines=3, tall=HEIGHT * 0.75, most=100)
+    shown = title_lines(figure, title, width=0.96 * WIDTH)
     figure.suptitle(shown, fontsize=TITLE, color=look.ink, x=0.02, ha="left", **letters_for(shown))
     figure.tight_layout(rect=(0, 0, 1, 0.99))
     save_figure(figure, path)

@@ -10,8 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-pytest.importorskip("matplotlib")
-
 from clipcli.render import figure_style, fonts, symbols
 from clipcli.render.contact_sheet import write_sheet
 from clipcli.render.figure_style import DARK, LIGHT, letters_for, new_figure, save_figure, writable

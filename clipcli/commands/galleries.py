@@ -55,7 +55,7 @@ def look(gallery: Gallery, wanted: Wanted, written: str) -> bool:
     """Show the pictures where that is wanted and can be; whether they were, so that the table need not be."""
     if not wanted.seen or not gallery.sections:
         return False
-    from clipcli.render.notes import say
+    from clipcli.render.notes import aside, say
     from clipcli.render.previews import long_side, show_previews
     from clipcli.render.terminal import Way, find_terminal
 
@@ -68,6 +68,8 @@ def look(gallery: Gallery, wanted: Wanted, written: str) -> bool:
         return False
     shown = gallery.first(MOST_SEEN)
     show_previews(shown, _pictures(_files(shown.paths), long_side(shown, terminal)), terminal)
+    if shown.legend:
+        aside(shown.legend)
     if len(gallery.paths) > MOST_SEEN:
         say(f"shown: the first {MOST_SEEN:,} of {len(gallery.paths):,} pictures")
     return True

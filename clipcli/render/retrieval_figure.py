@@ -85,7 +85,7 @@ def draw_retrievals(
         1 - (head - 0.07) / height,
         FRAMED,
         fontsize=LABEL - 2,
-        color=look.series[2],
+        color=look.faint,
         ha="right",
         va="center",
     )

@@ -22,6 +22,7 @@ from trainer.mixing import check_shares, grouping, shares
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
 from trainer.split import Split
+from trainer.teacher import teacher_side
 from trainer.validation import ValidationSet
 
 __all__ = ["Data", "DataSummary", "prepare_data", "read_sets"]
@@ -73,15 +74,16 @@ def prepare_data(
     """
     rows: list[Row] = []
     summary = DataSummary()
-    columns = () if options.group is None else (options.group,)
+    columns = [column for column in (options.group, options.soft_labels) if column is not None]
     read = _read(options.data, options, rows, summary, columns)
     names, sources = [name for name, _ in read], [numbers for _, numbers in read]
     train_rows = len(rows)
     held = _read(options.validation, options, rows, summary)
 
+    side = teacher_side(options)
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that torchrun started on this machine
     budget = options.cache_mb * 2**20 if options.cache_mb else available_memory() // (3 * beside)
-    store = PictureStore(rows, preprocess, crop_min=options.crop_min, budget=budget)
+    store = PictureStore(rows, preprocess, crop_min=options.crop_min, budget=budget, side=side)
     bad = store.load(range(train_rows), begin("reading pictures", train_rows))
     summary.refused.extend((rows[number].name, f"unreadable picture ({reason})") for number, reason in bad)
     usable = [[number for number in source if number not in store.unreadable] for source in sources]

@@ -54,6 +54,7 @@ RECIPE_FIELDS = frozenset(TrainOptions.__dataclass_fields__) - {
     "keep",
     "by_pairs",
     "start",
+    "distill",
     "device",
     "threads",
 }

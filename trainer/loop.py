@@ -34,8 +34,10 @@ from trainer.processes import Processes
 from trainer.record import Record, Reporter
 from trainer.run_state import restore, state_of
 from trainer.sampling import Batch, BatchMaker
+from trainer.soft_labels import SoftLabels
 from trainer.step import NotFinite, Objective, Step
 from trainer.stopping import Interrupted, StopSignals
+from trainer.teacher import Teacher
 from trainer.towers import Clip
 from trainer.tuning import train_mode
 from trainer.validation import ValidationSet, score, validate
@@ -62,6 +64,8 @@ class Fit:
         reporter: Reporter,
         processes: Processes | None = None,
         begin: int = 0,
+        teacher: Teacher | None = None,
+        soft: SoftLabels | None = None,
     ) -> None:
         self.model, self.options, self.maker, self.sets = model.to(compute.device), options, maker, sets
         self.compute, self.folder = compute, run
@@ -72,11 +76,19 @@ class Fit:
         prepare_memory(model, options, compute)
         torch.manual_seed(options.seed)
         self.encoder = Encoder(self.model, preprocess, compute, compile=options.compile)
-        self.objective: Objective = choose_objective(self.encoder, options, labels=len(maker.labels))
+        self.processes = processes or Processes()
+        self.objective: Objective = choose_objective(
+            self.encoder,
+            options,
+            labels=len(maker.labels),
+            teacher=teacher,
+            soft=soft,
+            processes=self.processes,
+        )
+        maker.teacher, maker.soft = teacher, soft.values if soft is not None else None
         steps = max(1, round(options.epochs * maker.plan.steps_per_epoch))
         self.begin, self.steps = begin, begin + steps  # steps before `begin` were another part of the run
         self.rate = LearningRate(peak=options.lr, steps=steps, warmup=options.warmup)
-        self.processes = processes or Processes()
         maker.own = self.processes.own
         self.optimiser = make_optimiser([model, self.objective.extra], options, self.processes)
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype == torch.float16)

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from clipcli.errors import UsageError
 from trainer.config import ArchConfig
+from trainer.distilling import Distilling
 from trainer.encoding import Encoder
 from trainer.matching import Matching
 from trainer.options import TrainOptions
 from trainer.predicting import Predicting, make_head
+from trainer.processes import Processes
+from trainer.soft_labels import SoftLabels
 from trainer.step import Objective
+from trainer.teacher import Teacher
 
 __all__ = ["choose_objective", "suited"]
 
@@ -32,10 +36,21 @@ def suited(config: ArchConfig, options: TrainOptions) -> ArchConfig:
     return dataclasses.replace(config, sigmoid=wanted)
 
 
-def choose_objective(encoder: Encoder, options: TrainOptions, *, labels: int) -> Objective:
+def choose_objective(
+    encoder: Encoder,
+    options: TrainOptions,
+    *,
+    labels: int,
+    teacher: Teacher | None = None,
+    soft: SoftLabels | None = None,
+    processes: Processes | None = None,
+) -> Objective:
     """What the options say, for towers made for it. A text tower that nothing is learnt by stays as it is."""
     if options.objective == "bag-of-words" or options.objective == "caption":
         encoder.model.text_tower.requires_grad_(False)
         encoder.model.logit_scale.requires_grad_(False)
         return Predicting(encoder, options.objective)
-    return Matching(encoder, labels=labels, label_loss=options.label_loss)
+    matching = Matching(encoder, labels=labels, label_loss=options.label_loss)
+    if teacher is None and soft is None:
+        return matching
+    return Distilling(matching, options, teacher=teacher, soft=soft, processes=processes or Processes())

@@ -50,6 +50,12 @@ class TrainOptions:
     label_loss: float = 0.0  # weight of a linear classifier on the image embeddings, dropped at the end
     crop_min: float = 1.0  # least side of the random square crop, as a share of the shorter side
     flip: bool = False  # mirror half of the pictures
+    distill: str | None = None  # bundle to learn from as well: `trainer/distilling.py`
+    distill_weight: float = 1.0  # of the teacher's similarities
+    distill_features: float = 1.0  # of the directions of its vectors
+    distill_temperature: float = 1.0
+    soft_labels: str | None = None  # column of probabilities or vectors
+    soft_weight: float = 1.0
     freeze_batch_norm: bool = False  # keep running statistics and normalise by them
     tune: Tune = "full"  # which parameters change: `trainer/tuning.py`
     rank: int = 16  # of the changes, with `lora`
@@ -111,7 +117,7 @@ class TrainOptions:
         ):
             if not isinstance(value := getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {value!r}")
-        for name in ("image_column", "text_column", "group", "arch"):
+        for name in ("image_column", "text_column", "group", "soft_labels", "distill", "arch"):
             if not isinstance(value := getattr(self, name), str | None):
                 raise UsageError(f"{name} is a text, not {value!r}")
         problems = {
@@ -144,6 +150,14 @@ class TrainOptions:
                 self.start is not None
                 or any((self.label_loss, self.ema_decay, self.half_text, self.final_resolution, self.chunk_size))
             ),
+            "--distill and --soft-labels go with the objectives contrastive and sigmoid": self.objective in PREDICTING
+            and bool(self.distill or self.soft_labels),
+            "weights of what is distilled must not be negative": not all(
+                0 <= value < math.inf for value in (self.distill_weight, self.distill_features, self.soft_weight)
+            ),
+            "with --distill, distill_weight or distill_features must be above 0": self.distill is not None
+            and not self.distill_weight + self.distill_features > 0,
+            "the temperature of distillation must be above 0": not 0 < self.distill_temperature < math.inf,
             f"--tune is one of {', '.join(get_args(Tune))}": self.tune not in get_args(Tune),
             "--tune chooses what fine-tuning changes; from scratch everything is trained": self.tune != "full"
             and self.start is None,

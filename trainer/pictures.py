@@ -22,7 +22,7 @@ from clipcli.datasets.rows import Row, Stored, content_of
 from clipcli.errors import ImageError
 from clipcli.photos.decode import file_error, open_image
 
-__all__ = ["Crop", "PictureStore", "available_memory"]
+__all__ = ["Crop", "PictureStore", "available_memory", "whole_crop"]
 
 Pixels = NDArray[np.uint8]
 
@@ -55,16 +55,25 @@ class Crop:
     mirrored: bool
 
 
+def whole_crop() -> Crop:
+    """The square in the middle."""
+    return Crop(side=1.0, across=0.5, down=0.5, mirrored=False)
+
+
 class PictureStore:
     """Pictures by row number; what does not fit in `budget` bytes is decoded again each time it is asked for.
 
     Rows of one picture share what is kept of it. `digests` tells equal files apart from different ones, by row.
     """
 
-    def __init__(self, rows: Sequence[Row], preprocess: Preprocess, *, crop_min: float, budget: int) -> None:
+    def __init__(
+        self, rows: Sequence[Row], preprocess: Preprocess, *, crop_min: float, budget: int, side: int = 0
+    ) -> None:
+        """`side` is the pixels of whoever else looks at the pictures."""
         self.rows = rows
         self.preprocess = preprocess
-        self.kept_side = preprocess.image_size if crop_min >= 1 else round(preprocess.image_size * KEPT_SCALE)
+        seen = max(preprocess.image_size, side)
+        self.kept_side = seen if crop_min >= 1 else round(seen * KEPT_SCALE)
         self.budget = budget
         self.kept: dict[int, Pixels] = {}
         self.asked = 0  # rows looked at when the run began
@@ -102,13 +111,13 @@ class PictureStore:
         return sorted(bad)
 
     def crop(self, number: int, crop: Crop, out: Pixels) -> None:
-        """Write the crop, resized to (S, S, 3), into `out`. Raises ImageError where the picture has broken since."""
+        """Write the crop into `out` (S, S, 3), resized to it. Raises ImageError where the picture has broken since."""
         pixels = self.kept.get(number)
         picture = Image.fromarray(pixels if pixels is not None else self._decode(number))
         side = max(1.0, crop.side * min(picture.size))
         left = crop.across * (picture.width - side)
         top = crop.down * (picture.height - side)
-        size = self.preprocess.image_size
+        size = len(out)
         square = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
         np.copyto(out, np.asarray(square)[:, ::-1] if crop.mirrored else np.asarray(square))
 

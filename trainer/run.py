@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, Preprocess, preprocess_from_dict, read_spec
+from clipcli.bundle.spec import TOKENIZER_FILE, WEIGHTS_FILE, preprocess_from_dict
 from clipcli.bundle.tokenizer import Tokenizer
-from clipcli.errors import ModelError, UsageError
+from clipcli.errors import UsageError
 from trainer import checkpoints
-from trainer.architectures import architecture
+from trainer.beginning import CLIP_MEAN, CLIP_STD, start_of
 from trainer.broken import write_skipped
 from trainer.config import ArchConfig
 from trainer.data import Data, DataSummary, prepare_data
@@ -27,20 +27,18 @@ from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics, is_finished
 from trainer.processes import Processes, together
 from trainer.record import Silent
-from trainer.resolution import enlarge_run, enlarged, enlarged_at, fits, last_epoch
+from trainer.resolution import enlarge_run, enlarged_at, fits, last_epoch
 from trainer.run_state import restore
 from trainer.sampling import BatchMaker
+from trainer.soft_labels import SoftLabels, read_soft_labels
 from trainer.split import Split
+from trainer.teacher import Teacher
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
 from trainer.validation import by_luck, score
 from trainer.vocabulary import learn_vocabulary
 
-__all__ = ["RunReporter", "Trained", "examine", "is_finished", "resume", "train"]
-
-# Of the pictures CLIP was trained on (the original release); for pretraining any fixed values do.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+__all__ = ["CLIP_MEAN", "CLIP_STD", "RunReporter", "Trained", "examine", "is_finished", "resume", "train"]
 
 
 class RunReporter(Reporter, Teller, Protocol):
@@ -81,14 +79,14 @@ def train(options: TrainOptions, run: Path, reporter: RunReporter) -> Trained:
 
 def examine(options: TrainOptions, reporter: RunReporter) -> Data:
     """Read and judge the data as a run would, and take no step. Raises as `train` does before the first one."""
-    return prepare_data(options, _start(options).preprocess, begin=reporter.begin, summarise=reporter.summary)
+    return prepare_data(options, start_of(options).preprocess, begin=reporter.begin, summarise=reporter.summary)
 
 
 def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[TrainOptions, Data]:
     """The options with nothing left open, the data, and a folder that can be resumed."""
     _check_free(run)
     choose_compute(options)  # a device that cannot be used is better heard of now than after the pictures
-    started = _start(options)
+    started = start_of(options)
     data = prepare_data(options, started.preprocess, begin=reporter.begin, summarise=reporter.summary)
     config = suited(started.config, options)
     if options.by_pairs:
@@ -152,36 +150,6 @@ def _resume(run: Path, reporter: RunReporter, processes: Processes) -> Trained:
     return _go(options, run, data, reporter, processes)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Start:
-    """What a run begins with: an architecture, and the bundle whose weights it takes, if any."""
-
-    config: ArchConfig
-    preprocess: Preprocess
-    bundle: Path | None
-    facts: dict[str, Any]
-
-
-def _start(options: TrainOptions) -> _Start:
-    if options.start is None:
-        config = architecture(options.arch or "")
-        if options.final_resolution:
-            enlarged(config, options.final_resolution)  # a size that does not suit is better heard of now
-        preprocess = Preprocess(image_size=config.image.image_size, mean=CLIP_MEAN, std=CLIP_STD)
-        return _Start(config=config, preprocess=preprocess, bundle=None, facts={"provenance": {}, "start": None})
-    bundle = Path(options.start)
-    spec = read_spec(bundle)
-    if not spec.towers or not (bundle / WEIGHTS_FILE).is_file():
-        raise ModelError(f"model {spec.name} comes without weights to train on; choose another with --from")
-    # What may be done with a model goes on to whatever is made of it.
-    facts = {"text_cleaning": spec.text_cleaning, "pad_id": spec.pad_id} | {
-        "provenance": dict(spec.provenance),
-        "start": spec.name,
-        "licence": spec.licence,
-    }
-    return _Start(config=ArchConfig.from_dict(spec.towers), preprocess=spec.preprocess, bundle=bundle, facts=facts)
-
-
 def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, processes: Processes) -> Trained:
     facts = checkpoints.read_facts(run)
     config = ArchConfig.from_dict(facts["towers"])
@@ -217,6 +185,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
     )
     preprocess = preprocess_from_dict(facts["preprocess"])
     begin = enlarged_at(facts)
+    teacher, soft = _teachers(options, run, data, reporter, processes)
     fit = Fit(
         model=model,
         options=last_epoch(options) if begin else options,
@@ -228,6 +197,8 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
         reporter=reporter,
         processes=processes,
         begin=begin,
+        teacher=teacher,
+        soft=soft,
     )
     if batch_size < options.batch_size:
         reporter.say(f"every batch holds all {batch_size:,} pairs: fewer than the {options.batch_size:,} a step takes")
@@ -277,6 +248,24 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
             "more pairs, or a smaller --lr, may help"
         )
     return Trained(run=run, bundle=run / "bundle", metrics=metrics, examples=examples)
+
+
+def _teachers(
+    options: TrainOptions, run: Path, data: Data, reporter: RunReporter, processes: Processes
+) -> tuple[Teacher | None, SoftLabels | None]:
+    """Who or what is learnt from beside the pairs."""
+    used = [number for group in data.groups for number in group]
+    soft = teacher = None
+    with processes.agreed():
+        if options.soft_labels is not None:
+            soft = read_soft_labels(data.rows, used, int(options.group is not None), options.soft_labels)
+            kind = "probabilities" if soft.probabilities else "vectors"
+            reporter.say(f"soft labels: {kind} of {soft.width} numbers")
+        if options.distill is not None:
+            teacher = Teacher(data.store, used, options)
+            teacher.learn(run, reporter.begin, keep=processes.lead)
+            reporter.say(f"learning from {teacher.model.name} as well")
+    return teacher, soft
 
 
 def _shown(value: float | str) -> str:

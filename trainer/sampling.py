@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ class Batch:
     positives: NDArray[np.bool_]  # (B, T)
     ignored: NDArray[np.bool_] | None  # (B, T)
     labels: NDArray[np.int64]  # (B,) number of the label, -1 where there is none
+    teacher_images: NDArray[np.float32] | None = None  # (B, E) a teacher's vectors, of length 1; own share as `pixels`
+    teacher_texts: NDArray[np.float32] | None = None  # (T, E)
+    soft: NDArray[np.float32] | None = None  # (B, K) soft labels, NaN where there is none
     numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (B,) of the rows
     without: frozenset[int] = frozenset()  # rows known to be broken when it was made; others stand in for them
     broken: tuple[tuple[int, str], ...] = ()  # rows found to be so, and why: their pixels are no picture
@@ -120,6 +124,14 @@ class RowPlan:
         return numbers
 
 
+class Taught(Protocol):
+    """Whoever has vectors for what is in a batch: `trainer.teacher.Teacher`."""
+
+    def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+    def of_images(self, numbers: Sequence[int], crops: Sequence[Crop]) -> NDArray[np.float32]: ...
+
+
 class BatchMaker:
     """Turns row numbers into batches, some steps ahead of the device."""
 
@@ -144,6 +156,8 @@ class BatchMaker:
         self.labels = sorted(label for label in seen if label is not None)
         self.label_number = {label: number for number, label in enumerate(self.labels)}
         self.picture = _same_pictures(rows, store)
+        self.teacher: Taught | None = None
+        self.soft: NDArray[np.float32] | None = None  # (rows, K)
         self.without: frozenset[int] = frozenset()  # rows whose pictures have become unreadable
         self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
 
@@ -171,6 +185,7 @@ class BatchMaker:
                 broken[int(numbers[number])] = error.reason
         texts, positives, ignored = self._texts(numbers, random)
         tokens = self.tokenise(texts)
+        taught = self.teacher
         labels = [self.label_number.get(self.rows[number].label or "", -1) for number in numbers]
         return Batch(
             pixels=pixels,
@@ -179,6 +194,11 @@ class BatchMaker:
             positives=positives,
             ignored=ignored,
             labels=np.asarray(labels, dtype=np.int64),
+            teacher_images=None
+            if taught is None
+            else taught.of_images(numbers[own].tolist(), [crops[at] for at in own]),
+            teacher_texts=None if taught is None else taught.of_texts(texts),
+            soft=self.soft[numbers] if self.soft is not None else None,
             numbers=numbers,
             without=without,
             broken=tuple(broken.items()),

@@ -23,6 +23,7 @@ ELSEWHERE = {
     "keep": "--keep",
     "by_pairs": "nothing: it is what a run has still to decide",
     "start": "--from",
+    "distill": "--distill",
     "arch": "--arch",
 }
 SETTABLE = frozenset(TrainOptions.__dataclass_fields__) - set(ELSEWHERE)

@@ -122,6 +122,14 @@ def train(
         list[str] | None,
         valued("--keep", metavar="DATA", help="Pairs or classes that show what of the start model is forgotten."),
     ] = None,
+    distill: Annotated[
+        str | None,
+        valued("--distill", metavar="NAME", help="An installed model to learn from as well: similarities, features."),
+    ] = None,
+    soft_labels: Annotated[
+        str | None,
+        valued("--soft-labels", metavar="COLUMN", help="Probabilities of classes, or a vector, for each picture."),
+    ] = None,
     max_broken: Annotated[
         float | None,
         valued(
@@ -194,6 +202,8 @@ def train(
         "rank": rank,
         "anchor": anchor,
         "keep": tuple(str(Path(path).resolve()) for path in keep or ()) or None,
+        "distill": distill,
+        "soft_labels": soft_labels,
         "max_broken": max_broken,
         "precision": precision.value if precision else None,
         "device": device,

@@ -68,6 +68,8 @@ def run_options(
         raise UsageError("--scratch starts from nothing, --from NAME from a model: give one of them")
     if chosen["arch"] is not None and not scratch:
         raise UsageError("--arch goes with --scratch; fine-tuning keeps the towers of the model it starts from")
+    if chosen["distill"] is not None:
+        chosen = chosen | {"distill": str(find_model(chosen["distill"]).resolve())}
     return compose(
         start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen, settings=further
     )

@@ -51,7 +51,9 @@ LATE_EXCEPTIONS = {
         "export",
         "measured_models",
         "models_convert",
+        "piped",
         "train",
+        "training_options",
         "training_run",
     )
 }

@@ -21,9 +21,10 @@ def test_packing_loses_nothing_and_follows_from_the_seed(
 ) -> None:
     def made() -> list[int]:
         order = np.random.default_rng(seed).permutation(len(groups))
-        return packed(
+        found: list[int] = packed(
             order, groups, first=first % size, size=size, most=max(2, size // 2), random=np.random.default_rng(seed)
         ).tolist()
+        return found
 
     assert sorted(made()) == list(range(len(groups)))
     assert made() == made()

@@ -64,6 +64,8 @@ def filled_library(
     There are no picture files behind them.
     """
     root = b"/photos"
+    for left in path.parent.glob(f"{path.name}*"):  # of an earlier run, perhaps of another model
+        left.unlink()
 
     def images() -> Iterator[tuple[object, ...]]:
         for number in range(len(vectors)):

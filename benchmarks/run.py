@@ -38,10 +38,10 @@ clip and rclip run the same ViT-B/32 with random weights at 224 pixels (rclip's 
 """
 
 
-def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str) -> str:
+def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str, load: str) -> str:
     """The whole page."""
     lines = [HEAD, f"![Ratios]({figure})\n"]
-    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {_load()}:\n"]
+    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {load}:\n"]
     lines += [f"- {line}" for line in (*describe(), f"peer: {peer}")]
     for table in tables:
         lines += [f"\n## {table.title}\n", f"{table.note}\n"]
@@ -62,8 +62,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the questions")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--folder", type=Path, help="where to keep what is made, for the next time")
+    parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, and 3 with --quick")
     chosen = parser.parse_args()
-    rounds = 3 if chosen.quick else 5
+    rounds = chosen.rounds or (3 if chosen.quick else 5)
     with ExitStack() as stack:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-bench-")))
         bundle, rclip = _prepared(folder, chosen.rclip)
@@ -81,20 +82,24 @@ def main() -> None:
                 for kind in list(PHOTO_SIZES)[1:]
             ],
             "memory": lambda: [
-                remembering(folder, rclip, "12-megapixel", rounds=rounds // 2, photos=32 if chosen.quick else 96)
+                remembering(
+                    folder, rclip, "12-megapixel", rounds=max(1, rounds // 2), photos=32 if chosen.quick else 96
+                )
             ],
             "alone": lambda: [
                 starting(folder, rounds=rounds),
                 *searching(folder, rounds=rounds, sizes=(1_000,) if chosen.quick else (10_000, 100_000)),
             ],
         }
-        tables = [(part, table) for part in chosen.only for table in questions[part]()]
-        peer = rclip.version
-    picture = chosen.output.with_suffix(".png")
-    if beside := [table for part, table in tables if part != "alone"]:
-        draw_ratios(beside, picture)
-    page = report([table for _, table in tables], peer=peer, rounds=rounds, figure=picture.name)
-    chosen.output.write_text(page, encoding="utf-8")
+        load, tables = _load(), []
+        for part in chosen.only:  # the page is written after each part: a later one that fails loses nothing
+            tables += [(part, table) for table in questions[part]()]
+            picture = chosen.output.with_suffix(".png")
+            if beside := [table for of, table in tables if of != "alone"]:
+                draw_ratios(beside, picture)
+            every = [table for _, table in tables]
+            page = report(every, peer=rclip.version, rounds=rounds, figure=picture.name, load=load)
+            chosen.output.write_text(page, encoding="utf-8")
     print(page)
 
 

@@ -75,6 +75,7 @@ class Maker:
     def __init__(self, batches: list[Batch]) -> None:
         self.batches, self.tokenise = batches, None
         self.labels: list[str] = []
+        self.without = batches[0].without  # rows that broke: none
         self.plan = SimpleNamespace(steps_per_epoch=len(batches), batch_size=len(batches[0].labels), rows=1)
 
     def stream(self, start: int, stop: int) -> Any:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipcli.commands.galleries import Wanted, day_of, look, put_down, taken
+from clipcli.commands.handing_on import hand_on, open_first
 from clipcli.commands.query import Query
-from clipcli.errors import InputError, UsageError
+from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,8 +194,9 @@ def show(found: Found, output: Output) -> None:
     """
     from clipcli.render.notes import aside, say
     from clipcli.render.records import write_records
+    from clipcli.render.viewer import find_viewer
 
-    viewer = _viewer() if output.open else None
+    viewer = find_viewer() if output.open else None
     gallery = _gallery(found) if output.pictured else None
     seen = gallery is not None and look(gallery, output.wanted, output.written)
     if output.written == "table":
@@ -212,9 +214,9 @@ def show(found: Found, output: Output) -> None:
     paths = [hit.path for hit in found.hits]
     with ExitStack() as last_first:  # each is done whatever becomes of the others
         if output.open and paths:
-            last_first.callback(_open, paths, viewer)
+            last_first.callback(open_first, paths, viewer)
         if paths:
-            last_first.callback(_hand_on, paths, output)
+            last_first.callback(hand_on, paths, copy_folder=output.copy_to, link_folder=output.link_to)
         if gallery is not None:
             put_down(gallery, output.wanted)
 
@@ -235,48 +237,6 @@ def _gallery(found: Found) -> Gallery:
     if tiles and asked:
         sections = (Section(tiles=asked, heading="Asked with"), *sections)
     return Gallery(title=found.title, sections=sections, remark=found.remark, nothing=found.nothing)
-
-
-def _viewer() -> str | None:
-    from clipcli.render.viewer import find_viewer
-
-    return find_viewer()
-
-
-def _open(paths: Sequence[bytes], viewer: str | None) -> None:
-    from clipcli.render.notes import say
-    from clipcli.render.viewer import open_pictures
-
-    opened = open_pictures(paths, viewer)
-    if opened < len(paths):
-        say(f"opened the first {opened} of {len(paths):,} pictures")
-
-
-def _hand_on(paths: Sequence[bytes], output: Output) -> None:
-    from clipcli.photos.copies import copy_to, link_to
-    from clipcli.render.notes import counted, say
-    from clipcli.render.progress import progress_bar
-    from clipcli.render.text import short_path
-
-    failed = 0
-    for folder, place, doing, done in (
-        (output.copy_to, copy_to, "Copying", "copied"),
-        (output.link_to, link_to, "Linking", "linked"),
-    ):
-        if folder is None:
-            continue
-        target = os.path.abspath(os.fsencode(folder.expanduser()))
-        with progress_bar(doing, total=len(paths), unit="pictures") as bar:
-            placed = place(paths, target, on_progress=bar.advance)
-        for path, reason in placed.failed:
-            say(f"skipped {short_path(path)}: {reason}")
-        more = [f"{placed.renamed:,} under another name"] if placed.renamed else []
-        more += [f"{placed.already:,} there already"] if placed.already else []
-        told = f" ({', '.join(more)})" if more else ""
-        say(f"{done} {counted(placed.done, 'picture')} to {short_path(target)}{told}")
-        failed = max(failed, len(placed.failed))
-    if failed:
-        raise InputError(f"{failed:,} of {counted(len(paths), 'picture')} could not be read")
 
 
 def as_record(hit: Hit) -> dict[str, object]:

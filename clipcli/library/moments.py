@@ -18,6 +18,7 @@ _FIRST_YEAR, _LAST_YEAR = 1000, 9000  # whatever zone is added, the year keeps f
 # What a clock on the wall showed. A picture whose only date is its file's has it in UTC; the wall is then the one here.
 _WALL = "CASE WHEN images.taken_from = 'file' THEN datetime(images.taken_at, 'localtime') ELSE {written} END"
 _WRITTEN = "replace(substr(images.taken_at, 1, 19), 'T', ' ')"
+_CLOCKS_APART = timedelta(days=3)  # more than any two zones, and the rest of a day
 _UTC = "datetime(images.taken_at)"  # SQLite takes the zone into account
 
 
@@ -78,6 +79,17 @@ def taken_before(span: Span) -> tuple[str, list[str]]:
 
 
 def _compared(sign: str, moment: datetime, zone: timezone | None) -> tuple[str, list[str]]:
+    """The clocks of each picture are worked out only near the limit: for most its date says enough, and far sooner."""
+    exact, values = _exactly(sign, moment, zone)
+    around = sorted(((moment - _CLOCKS_APART).date(), (moment + _CLOCKS_APART).date()), reverse=sign == ">=")
+    surely, perhaps = (date.isoformat() for date in around)
+    return (
+        f"images.taken_at {sign} ? OR (images.taken_at {sign} ? AND ({exact}))",
+        [surely, perhaps, *values],
+    )
+
+
+def _exactly(sign: str, moment: datetime, zone: timezone | None) -> tuple[str, list[str]]:
     wall = moment.isoformat(sep=" ")
     if zone is None:
         return f"{_WALL.format(written=_WRITTEN)} {sign} ?", [wall]

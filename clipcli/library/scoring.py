@@ -22,6 +22,7 @@ __all__ = [
 
 _ROWS_AT_ONCE = 65536  # 128 MB of 512 numbers each: a larger library never has to be in memory as a whole
 _EXACT_AT_ONCE = 8192
+_MANY = 1 / 8
 LIKE_NOTHING = -2  # the score of a damaged vector, below any cosine
 
 
@@ -38,6 +39,8 @@ def score_rows(
     rows: NDArray[np.float32], direction: NDArray[np.float64], chosen: NDArray[np.intp] | None
 ) -> NDArray[np.float32]:
     """Cosines of the chosen rows, in blocks, so that a library larger than memory can be searched."""
+    if chosen is not None and len(chosen) > len(rows) * _MANY:  # reading all is quicker than copying so many
+        return score_rows(rows, direction, None)[chosen]
     narrow = direction.astype(np.float32)
     count = len(rows) if chosen is None else len(chosen)
     scores = np.empty(count, dtype=np.float32)

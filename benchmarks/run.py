@@ -41,7 +41,7 @@ clip and rclip run the same ViT-B/32 with random weights at 224 pixels (rclip's 
 def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str, load: str) -> str:
     """The whole page."""
     lines = [HEAD, f"![Ratios]({figure})\n"]
-    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {load}:\n"]
+    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {load}{_priority()}:\n"]
     lines += [f"- {line}" for line in (*describe(), f"peer: {peer}")]
     for table in tables:
         lines += [f"\n## {table.title}\n", f"{table.note}\n"]
@@ -49,6 +49,12 @@ def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str, load
         for row in table.rows:
             lines.append(f"| {row.name} | {row.median} | ±{row.spread:.0%} | {row.ratio:.2f} | {row.rate} |")
     return "\n".join(lines) + "\n"
+
+
+def _priority() -> str:
+    """With `chrt -r 1` a busy machine gives the times of a quiet one."""
+    real_time = hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) in (os.SCHED_RR, os.SCHED_FIFO)
+    return ", real-time priority, since others work on the machine" if real_time else ""
 
 
 def _load() -> str:

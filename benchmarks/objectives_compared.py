@@ -219,8 +219,8 @@ def curves(work: Path) -> list[Curve]:
 def draw(work: Path, figure: Path | None) -> None:
     found = curves(work)
     means = {name: mean_of_seeds(found, name) for name in OBJECTIVES}
-    print(f"| pictures seen | {' | '.join(OBJECTIVES)} |\n| ---: | {'---: | ' * len(OBJECTIVES)}")
-    for images in means["contrastive"]:
+    print(f"| pictures seen | {' | '.join(OBJECTIVES)} |\n| ---: | {' | '.join(['---:'] * len(OBJECTIVES))} |")
+    for images in sorted(set[int]().union(*means.values())):
         row = [f"{100 * means[name][images]:.1f} %" if images in means[name] else "" for name in OBJECTIVES]
         print(f"| {images:,} | {' | '.join(row)} |")
     print("\nTimes as many pictures as contrastive for the same accuracy:")

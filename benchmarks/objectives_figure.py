@@ -51,6 +51,8 @@ def ratios(first: Mapping[int, float], other: Mapping[int, float]) -> list[str]:
     lines = []
     for images, share in first.items():
         found = reached(other, share)
+        if found is None and max(other) < images:
+            continue  # not trained that far
         if found is None:
             said = f"more than {max(other) / images:.2f}"
         elif not found:

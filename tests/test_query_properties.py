@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clipcli.commands import query as query_module
 from clipcli.commands.query import Query, Term, query_vector, read_query
 from clipcli.errors import NotFoundError, UsageError
+from clipcli.library import decoded_picture
 from tests.test_search_options import LongContext
 
 DIMENSION = 6
@@ -50,8 +51,17 @@ class Known:
         return np.stack([known("picture", int(each[0])) for each in pixels])
 
 
+class NoDecoder:
+    """Stands where several pictures start processes."""
+
+    def __init__(self, preprocess: object, *, count: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @pytest.fixture(autouse=True)
 def no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded_picture, "PictureDecoder", NoDecoder)
     monkeypatch.setattr(query_module, "_pixels", lambda model, path: np.array([float(path.stem)]))
 
 

@@ -96,7 +96,7 @@ def test_a_picture_that_vanishes_in_mid_run_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(ImageError) as caught:
         cropped(store, 0)
-    assert caught.value.reason == "no such file"
+    assert (caught.value.reason, str(caught.value)) == ("missing", "no such file")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-JOBS ?= 2
+JOBS ?= 3
 PEERS ?= .peers
 DEMO_FOLDER ?= demo-output
 

@@ -117,7 +117,8 @@ def judge(report: IndexReport) -> None:
     if report.considered and not report.indexed:
         raise InputError(f"none of {counted(report.considered, 'file')} could be read")
     if report.newly_skipped:
-        raise InputError(f"{counted(len(report.newly_skipped), 'file')} could not be read, listed above")
+        what = counted(len(report.newly_skipped), "file or folder", "files and folders")
+        raise InputError(f"{what} could not be read, listed above")
 
 
 def say_own_model(library: Library, before: StoredModel | None) -> None:

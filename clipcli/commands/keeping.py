@@ -51,7 +51,8 @@ def forget(
 ) -> None:
     """Take pictures out of the library, with their vectors and tags. No file is touched.
 
-    A folder means all below it. What stays in an indexed folder comes back with the next 'clip embed' of it.
+    A folder means all below it. What stays in an indexed folder comes back with the next 'clip embed' of it. Tags that
+    you gave by hand pass to a copy that stays, or are kept for when a file of the same content comes in.
     With --gone only pictures whose files have vanished are taken out: where none of a folder's are left, 'clip embed'
     keeps them, as their disk may not be mounted.
     """

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from clipcli.errors import NotFoundError
 from clipcli.library.absence import is_gone
-from clipcli.library.kept_tags import drop_kept
 from clipcli.library.known_files import place_condition
 from clipcli.library.mounts import forget_mounts
 from clipcli.library.roots import Root, contains, read_roots, relative_to
@@ -60,7 +59,7 @@ def what_would_be_forgotten(library: Library, named: Sequence[bytes], *, gone: b
 def forget(library: Library, named: Sequence[bytes], *, gone: bool = False) -> list[Forgotten]:
     """Take out what `what_would_be_forgotten` lists, in one transaction. The caller holds the library's `RunLock`.
 
-    It is meant: of the pictures' tags none are kept for their return.
+    A person's tags are kept by content, as with all pictures that go: `kept_tags`.
     """
     meant = what_would_be_forgotten(library, named, gone=gone)
     with library.write() as connection:
@@ -69,16 +68,12 @@ def forget(library: Library, named: Sequence[bytes], *, gone: bool = False) -> l
                 _drop(connection, one.gone)
                 continue
             where, values = place_condition("path", one.folder, None)
-            digests = connection.execute(
-                f"SELECT digest FROM images WHERE root_id = ? AND {where}", (one.root.id, *values)
-            ).fetchall()
             if not one.folder and one.root.id is not None:
                 forget_mounts(connection, one.root.id)
                 connection.execute("DELETE FROM roots WHERE id = ?", (one.root.id,))
             else:
                 for table in ("images", "skipped"):
                     connection.execute(f"DELETE FROM {table} WHERE root_id = ? AND {where}", (one.root.id, *values))
-            drop_kept(connection, (digest for (digest,) in digests))
     return meant
 
 
@@ -127,12 +122,8 @@ def _only_gone(connection: sqlite3.Connection, one: Forgotten) -> Forgotten:
 
 
 def _drop(connection: sqlite3.Connection, gone: Mapping[str, Sequence[int]]) -> None:
-    digests = connection.execute(
-        f"SELECT digest FROM images WHERE id {_AMONG}", (json.dumps(gone["images"]),)
-    ).fetchall()
     for table, ids in gone.items():
         connection.execute(f"DELETE FROM {table} WHERE id {_AMONG}", (json.dumps(ids),))
-    drop_kept(connection, (digest for (digest,) in digests))
 
 
 def _covered(one: Forgotten, others: Iterable[Forgotten]) -> bool:

@@ -193,6 +193,8 @@ class _Run:
 
     def finish(self) -> None:
         """What can only be done once every file has been looked at."""
+        if self._told < len(self.report.newly_skipped):
+            self._tell()  # folders that could not be listed, where there was no file to read
         held = self._held()
         self.report.forgotten, self.report.kept_tags = self._writer.forget(skips=self._plan.outdated_skips, but=held)
         with self._library.write() as connection:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 __all__ = [
-    "APPLICATION_ID", "FRAMES_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration", "migrate",
+    "APPLICATION_ID", "FRAMES_SINCE", "KEPT_TAGS_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration",
+    "migrate",
 ]  # fmt: skip
 
 APPLICATION_ID = 0x636C6970  # "clip", at offset 68 of the file: `file` and other programs can tell what it is
@@ -192,7 +193,7 @@ def _frames_and_truncation(db: Database) -> None:
 
 _KEPT_TAGS = (
     """
-CREATE TABLE kept_tags ( -- what a person had tagged pictures with that are gone, until their content is back
+CREATE TABLE kept_tags ( -- what a person had tagged pictures with of which no copy is left, until their content is back
   digest TEXT NOT NULL, -- SHA-256, as in images
   label TEXT NOT NULL,
   created_at TEXT NOT NULL,
@@ -201,7 +202,11 @@ CREATE TABLE kept_tags ( -- what a person had tagged pictures with that are gone
     """
 CREATE TRIGGER images_tags_kept BEFORE DELETE ON images BEGIN
   INSERT OR IGNORE INTO kept_tags (digest, label, created_at) SELECT old.digest, label, created_at FROM tags
-  WHERE image_id = old.id AND model_id IS NULL AND score IS NULL; END""",
+  WHERE image_id = old.id AND model_id IS NULL AND score IS NULL
+  AND NOT EXISTS (SELECT 1 FROM images WHERE digest = old.digest AND id <> old.id);
+  INSERT OR IGNORE INTO tags (image_id, label, created_at) SELECT images.id, label, created_at FROM tags, images
+  WHERE image_id = old.id AND model_id IS NULL AND score IS NULL
+  AND images.digest = old.digest AND images.id <> old.id; END""",
     """
 CREATE TRIGGER images_tags_back AFTER INSERT ON images BEGIN
   INSERT OR IGNORE INTO tags (image_id, label, created_at) SELECT new.id, label, created_at FROM kept_tags
@@ -242,6 +247,7 @@ MIGRATIONS = (
 SCHEMA_VERSION = MIGRATIONS[-1].number
 READABLE_SINCE = 1  # what has been added since then is empty in an older library: it can be read as it is
 FRAMES_SINCE = 3  # `frames` and `truncated` are there from this version on
+KEPT_TAGS_SINCE = 4
 
 
 def migrate(connection: sqlite3.Connection, *, up_to: int | None = None) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from clipcli.errors import NotFoundError, UsageError
 from clipcli.library.roots import read_roots
+from clipcli.library.schema import KEPT_TAGS_SINCE
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
 from clipcli.library.tags import BY_HAND
@@ -16,6 +17,7 @@ from clipcli.library.tags import BY_HAND
 __all__ = ["Selection", "Tag", "remove_selected", "selected_tags"]
 
 _ROWS_AT_ONCE = 2048
+_KEPT = "? OR label IN (SELECT value FROM json_each(?))"  # all of them, or those with these labels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,19 +84,21 @@ def remove_selected(library: Library, selection: Selection, *, dry_run: bool = F
     With `dry_run` only counts; the library need not be open for writing then. Raises NotFoundError.
     """
     condition, values = _condition(library, selection)
+    found, asked = f"SELECT label, {BY_HAND} AS own FROM tags WHERE {condition}", list(values)
+    kept = (not selection.labels, json.dumps(selection.labels))
+    of_all = selection.image_ids is None and selection.model is None and selection.below is None
     with library.read() if dry_run else library.write() as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if of_all and version >= KEPT_TAGS_SINCE:  # of every picture: of those that are gone as well
+            found += f" UNION ALL SELECT label, 1 FROM kept_tags WHERE {_KEPT}"
+            asked += kept
         counts = connection.execute(
-            f"SELECT label, count(*), sum({BY_HAND}) FROM tags WHERE {condition} GROUP BY label ORDER BY label", values
+            f"SELECT label, count(*), sum(own) FROM ({found}) GROUP BY label ORDER BY label", asked
         ).fetchall()
         if not dry_run:
             connection.execute(f"DELETE FROM tags WHERE {condition}", values)
-            if selection.image_ids is None and selection.model is None and selection.below is None:
-                # Of every picture: of those that are gone as well.
-                everything = not selection.labels
-                connection.execute(
-                    "DELETE FROM kept_tags WHERE ? OR label IN (SELECT value FROM json_each(?))",
-                    (everything, json.dumps(selection.labels)),
-                )
+            if of_all:
+                connection.execute(f"DELETE FROM kept_tags WHERE {_KEPT}", kept)
     return [(label, count, by_hand) for label, count, by_hand in counts]
 
 

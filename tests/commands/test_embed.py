@@ -268,7 +268,7 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
         "secret.jpg": "no-permission",
     }
     assert "9 files: 3 embedded, 6 skipped" in said
-    assert "clip: 6 files could not be read, listed above" in said
+    assert "clip: 6 files and folders could not be read, listed above" in said
     assert "Traceback" not in said
 
     second = run("embed", str(folder))

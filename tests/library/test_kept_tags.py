@@ -94,19 +94,40 @@ def test_a_label_removed_everywhere_does_not_come_back(folder: Path, index: Inde
         assert rows(library_file, KEPT) == ["grandmother"]
         remove_selected(library, Selection(labels=("grandmother",), below=0.5))
         assert rows(library_file, KEPT) == ["grandmother"]
-        remove_selected(library, Selection(labels=("grandmother",)), dry_run=True)
+        told = [("grandmother", 2, 2)]  # one of them of the picture that is gone
+        assert remove_selected(library, Selection(labels=("grandmother",)), dry_run=True) == told
         assert rows(library_file, KEPT) == ["grandmother"]
-        remove_selected(library, Selection(labels=("grandmother",)))
+        assert remove_selected(library, Selection(labels=("grandmother",))) == told
     assert rows(library_file, KEPT) == []
 
 
 @pytest.mark.parametrize("named", ["", "000.jpg"])
-def test_what_is_taken_out_on_purpose_is_not_kept(named: str, folder: Path, index: Index, library_file: Path) -> None:
+def test_a_picture_that_was_taken_out_has_them_when_it_is_back(
+    named: str, folder: Path, index: Index, library_file: Path
+) -> None:
     with Library.open(library_file, write=True) as library:
         forget(library, [os.fsencode(folder / named) if named else os.fsencode(folder)])
-    assert rows(library_file, KEPT) == []
+    assert rows(library_file, KEPT) == ["grandmother"] * (1 if named else 2)
     index(folder)
-    assert rows(library_file, TAGS) == ([("001.jpg", "grandmother", None, None)] if named else [])
+    assert rows(library_file, TAGS) == [
+        ("000.jpg", "grandmother", None, None),
+        ("001.jpg", "grandmother", None, None),
+    ]
+
+
+def test_a_folder_with_another_name_has_them_once_the_old_one_is_forgotten(
+    folder: Path, index: Index, library_file: Path
+) -> None:
+    """A run takes the new one for copies: nobody knows that the old one is not just unmounted."""
+    other = folder.rename(folder.with_name("renamed"))
+    index(other)
+    with Library.open(library_file, write=True) as library:
+        forget(library, [os.fsencode(folder)])
+    assert rows(library_file, KEPT) == []
+    assert rows(library_file, TAGS) == [
+        ("000.jpg", "grandmother", None, None),
+        ("001.jpg", "grandmother", None, None),
+    ]
 
 
 def test_a_check_that_mends_keeps_them(folder: Path, index: Index, library_file: Path, tmp_path: Path) -> None:

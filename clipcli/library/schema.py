@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 __all__ = [
-    "APPLICATION_ID", "FRAMES_SINCE", "KEPT_TAGS_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION", "Migration",
-    "migrate",
+    "APPLICATION_ID", "FRAMES_SINCE", "KEPT_TAGS_SINCE", "MIGRATIONS", "READABLE_SINCE", "SCHEMA_VERSION",
+    "STATE_OF_PICTURES_SINCE", "Migration", "migrate",
 ]  # fmt: skip
 
 APPLICATION_ID = 0x636C6970  # "clip", at offset 68 of the file: `file` and other programs can tell what it is
@@ -223,6 +223,28 @@ def _kept_tags(db: Database) -> None:
         db.execute(statement)
 
 
+# What filters and counts ask about pictures cannot change, by whatever program, without this state changing with it.
+_ASKED = ("id", "root_id", "path", "size", "width", "height", "format", "taken_at", "camera", "stale", "truncated")
+_STATE_OF_PICTURES = (
+    """
+CREATE TABLE pictures_state ( -- one row; stamps the cache of what filters and counts ask about pictures
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  state TEXT NOT NULL
+)""",
+    "INSERT INTO pictures_state (id, state) VALUES (1, lower(hex(randomblob(8))))",
+    *(
+        f"CREATE TRIGGER images_state_{event.split()[0].lower()} AFTER {event} ON images BEGIN "
+        "UPDATE pictures_state SET state = lower(hex(randomblob(8))); END"
+        for event in ("INSERT", f"UPDATE OF {', '.join(_ASKED)}", "DELETE")
+    ),
+)
+
+
+def _state_of_pictures(db: Database) -> None:
+    for statement in _STATE_OF_PICTURES:
+        db.execute(statement)
+
+
 def _random_uuid() -> str:
     import uuid
 
@@ -243,11 +265,13 @@ MIGRATIONS = (
     Migration(number=2, name="not duplicates", apply=_not_duplicates),
     Migration(number=3, name="frames and truncation", apply=_frames_and_truncation),
     Migration(number=4, name="kept tags", apply=_kept_tags),
+    Migration(number=5, name="state of pictures", apply=_state_of_pictures),
 )
 SCHEMA_VERSION = MIGRATIONS[-1].number
 READABLE_SINCE = 1  # what has been added since then is empty in an older library: it can be read as it is
 FRAMES_SINCE = 3  # `frames` and `truncated` are there from this version on
 KEPT_TAGS_SINCE = 4
+STATE_OF_PICTURES_SINCE = 5
 
 
 def migrate(connection: sqlite3.Connection, *, up_to: int | None = None) -> None:

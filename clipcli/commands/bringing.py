@@ -26,6 +26,7 @@ class Wishes:
 
     name: str | None = None
     activation: str | None = None
+    activation_known: bool = False  # it is the catalogue's, whatever the source says
     tokenizer: Path | None = None
     logit_scale: float | None = None
     logit_bias: float | None = None
@@ -168,7 +169,7 @@ def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -
         return import_model(
             path,
             name=wishes.name or name_for(path),
-            choices=Choices(activation=told, tokenizer=wishes.tokenizer),
+            choices=Choices(activation=told, known=wishes.activation_known, tokenizer=wishes.tokenizer),
             precisions=wishes.precisions or ("fp32",),
             photos=wishes.photos,
             licence=wishes.licence,

@@ -107,9 +107,13 @@ def pull(
     known = None if source.startswith("hf:") else _find(source)
     address = parse_address(f"hf:{known.repository}") if known else parse_address(source)
     chosen = check_new_name(name or (known.name if known else address.repository.partition("/")[2]))
+    published = known.activation if known else None
+    if published is not None and activation not in (None, published):
+        raise UsageError(f"{source} was trained with {published}: leave out --activation")
     wishes = Wishes(
         name=chosen,
-        activation=activation if activation is not None or known is None else known.activation,
+        activation=activation or published,
+        activation_known=published is not None,
         tokenizer=tokenizer,
         logit_scale=logit_scale if logit_scale is not None or known is None else known.logit_scale,
         logit_bias=logit_bias,

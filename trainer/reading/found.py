@@ -24,6 +24,7 @@ class Choices:
     """What a person says where a source is silent. A tokenizer may take the place of the source's own."""
 
     activation: Activation | None = None
+    known: bool = False  # the catalogue says it, which knows these weights better than a configuration beside them
     tokenizer: Path | None = None
 
     def agrees(self, stated: Activation, where: str) -> Activation:
@@ -31,12 +32,20 @@ class Choices:
 
         Towers run with another activation than the one they were trained with still look alive, and are wrong.
         """
+        if self.known and self.activation is not None:
+            return self.activation
         if self.activation not in (None, stated):
             raise UsageError(
                 f"the source says {stated}, not {self.activation}: leave out --activation, which is for sources that "
                 f"say nothing ({where})"
             )
         return stated
+
+    def overruled(self, stated: Activation, where: str) -> tuple[str, ...]:
+        """A note where the catalogue knows another activation than the source states."""
+        if not self.known or self.activation in (None, stated):
+            return ()
+        return (f"trained with {self.activation}, as is published; {where} leaves that out and is not followed",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

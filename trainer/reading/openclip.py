@@ -112,7 +112,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         pad_id=words.pad_id,
         licence=licence_of(folder),
         weights=weights,
-        notes=words.notes,
+        notes=(*choices.overruled(_activation(model, text), CONFIG_FILE), *words.notes),
     )
 
 

@@ -73,7 +73,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         pad_id=words.pad_id,
         licence=licence_of(folder),
         weights=weights,
-        notes=words.notes,
+        notes=(*choices.overruled(_activation(text, _SILENT[kind], where), CONFIG_FILE), *words.notes),
     )
 
 

@@ -34,7 +34,7 @@ class Known:
     zero_shot_from: str | None = None
     logit_scale: float | None = None  # where the graphs leave it out and it is published
     logit_scale_from: str | None = None
-    activation: str | None = None  # what weights were trained with; a source that states another is refused
+    activation: str | None = None  # what weights were trained with, whatever the source states
     revision: str | None = None
 
     def __post_init__(self) -> None:

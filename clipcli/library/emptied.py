@@ -23,9 +23,11 @@ def held_back(library: Library, root: Root, mounts: Mounts, gone: Collection[int
     until = mounts.marks.get(b"")
     if until is None and (met or not gone):
         return set()
-    until = _last(library, root, until)
+    until = _last(library, root, mounts)
     if until is None:
         mounts.marks.pop(b"", None)
+        if mounts.any_taken_out_there:
+            mounts.taken_out = ()
         return set()
     mounts.marks[b""] = until
     return {image_id for image_id in gone if image_id <= until}
@@ -59,17 +61,17 @@ def emptied_roots(library: Library) -> list[tuple[Root, int, int]]:
 
 def last_held(library: Library, root: Root) -> int | None:
     """The last of the pictures of which none is there; None where there is one, or none is known."""
-    return _last(library, root, remembered_mounts(library, root).marks.get(b""))
+    return _last(library, root, remembered_mounts(library, root))
 
 
-def _last(library: Library, root: Root, until: int | None) -> int | None:
-    """`until` is the last one of those that were missed before."""
+def _last(library: Library, root: Root, mounts: Mounts) -> int | None:
+    until = mounts.marks.get(b"")  # the last one of those that were missed before
     with library.read() as connection:
         newest, missed = _newest(connection, root, None), _newest(connection, root, until)
     if newest is None:
         return None
     if not any_there(library, root):
-        return newest
+        return None if mounts.any_taken_out_there else newest
     if until is None or missed is None or any_there(library, root, until=until):
         return None
     return until

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from clipcli.errors import NotFoundError
 from clipcli.library.absence import is_gone
+from clipcli.library.emptied import last_held
 from clipcli.library.known_files import place_condition
-from clipcli.library.mounts import forget_mounts
+from clipcli.library.mounts import forget_mounts, remember_taken_out
 from clipcli.library.roots import Root, contains, read_roots, relative_to
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored
@@ -65,6 +66,8 @@ def forget(library: Library, named: Sequence[bytes], *, gone: bool = False) -> l
     with library.write() as connection:
         for one in meant:
             if one.gone is not None:
+                if last_held(library, one.root) is not None:
+                    remember_taken_out(library, one.root, _paths(connection, one.gone["images"]))
                 _drop(connection, one.gone)
                 continue
             where, values = place_condition("path", one.folder, None)
@@ -119,6 +122,11 @@ def _only_gone(connection: sqlite3.Connection, one: Forgotten) -> Forgotten:
         f"SELECT count(*) FROM tags WHERE image_id {_AMONG}", (json.dumps(gone["images"]),)
     ).fetchone()
     return replace(one, pictures=len(gone["images"]), skipped=len(gone["skipped"]), tags=int(tags), gone=gone)
+
+
+def _paths(connection: sqlite3.Connection, image_ids: Sequence[int]) -> list[bytes]:
+    rows = connection.execute(f"SELECT path FROM images WHERE id {_AMONG} ORDER BY id", (json.dumps(image_ids),))
+    return [from_stored(path) for (path,) in rows]
 
 
 def _drop(connection: sqlite3.Connection, gone: Mapping[str, Sequence[int]]) -> None:

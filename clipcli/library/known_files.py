@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 from clipcli.library.schema import FRAMES_SINCE
 from clipcli.library.store import Library
-from clipcli.library.stored_paths import range_below, to_stored
+from clipcli.library.stored_paths import from_stored, range_below, to_stored
 from clipcli.photos.frames import MOVING
 from clipcli.photos.raw import NEEDS_RAW, can_read_raw
 
@@ -21,6 +22,7 @@ __all__ = [
     "has_frames",
     "known_images",
     "known_skips",
+    "looked_at",
     "place_condition",
     "wanted_frames",
 ]
@@ -171,6 +173,16 @@ def digests_of(library: Library, image_ids: Sequence[int]) -> dict[int, str]:
                 connection.execute(f"SELECT id, digest FROM images WHERE id IN ({','.join('?' * len(part))})", part)
             )
     return found
+
+
+def looked_at(library: Library, image_ids: Sequence[int]) -> list[tuple[bytes, str]]:
+    """Paths relative to their roots, and when each picture was last looked at (ISO 8601, UTC)."""
+    with library.read() as connection:
+        rows = connection.execute(
+            "SELECT path, updated_at FROM images WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(image_ids)),),
+        ).fetchall()
+    return [(from_stored(path), seen_at) for path, seen_at in rows]
 
 
 def _all(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from clipcli.library.absence import is_absent, is_gone
 from clipcli.library.emptied import held_back
 from clipcli.library.jobs import Job, Skip
-from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips
+from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips, looked_at
 from clipcli.library.mounts import Mounts, is_below, remembered_mounts
 from clipcli.library.report import IndexOptions
 from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
+from clipcli.library.stubs import last_seen, stubs
 from clipcli.photos.devices import is_mount
 from clipcli.photos.ignoring import Ignoring, LeftOut
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
@@ -108,7 +109,7 @@ class _Planner:
     def folder(self, root: Root, folder: bytes, *, leave_out: frozenset[bytes]) -> None:
         images, skips = self._known(root, folder=folder)
         top = absolute(root.path, folder)
-        if is_absent(top) and (images or not os.path.isdir(top)):
+        if is_absent(top) and not self._is_emptied(root, folder, images):
             self.plan.absent.append(top)
             return
         prefix = folder + b"/" if folder else b""
@@ -145,15 +146,26 @@ class _Planner:
                 self._file(root, path, found, images.pop(key, None), skips.pop(key, None))
         mounts.found |= {prefix + place for place in below}
         met_any = len(images) < known_before
-        met = [(from_stored(key), image_id) for key, image_id in on_disks.items() if key not in images]
         marks = dict(mounts.marks)
-        away = mounts.away(
-            folder,
-            met=lambda place: any(is_below(path, place) and id <= marks.get(place, id) for path, id in met),
-        )
+
+        def met(place: bytes) -> bool:
+            """Something of before, unless a person has taken all of that out of the library."""
+            before = [
+                key
+                for key, image_id in on_disks.items()
+                if image_id <= marks.get(place, image_id) and is_below(from_stored(key), place)
+            ]
+            taken_out = not before and place in marks and is_below(place, folder)
+            return taken_out or any(key not in images for key in before)
+
+        away = mounts.away(folder, met=met)
         self._keep_away(root, away, images, skips)
         # What is left was known and not met. It may be hidden or left out now; only what is gone is forgotten.
-        gone = [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
+        gone = self._gone(root, images)
+        if places := self._stubs(root, gone):
+            mounts.found |= places
+            self._keep_away(root, sorted(places), images, skips)
+            gone = self._gone(root, images)
         if self._library is not None and root.id is not None:
             self.plan.vanished.update(digests_of(self._library, gone))
             held = held_back(self._library, root, mounts, gone, met=met_any or len(gone) < len(images))
@@ -167,6 +179,22 @@ class _Planner:
         ]
         if not (folder or self._options.exclude or self._options.include):
             self.plan.scanned_roots.append(root.path)
+
+    def _is_emptied(self, root: Root, folder: bytes, images: dict[str | bytes, KnownImage]) -> bool:
+        """Whether a folder is there, and nothing in it, because it never had anything or somebody has emptied it."""
+        if not os.path.isdir(absolute(root.path, folder)) or (images and not folder):
+            return False
+        mounts = self._mounts(root)
+        mounts.found |= self._stubs(root, [known.id for known in images.values()])
+        return not images or not any(is_below(folder, place) for place in mounts.to_keep)
+
+    def _gone(self, root: Root, images: dict[str | bytes, KnownImage]) -> list[int]:
+        return [known.id for key, known in images.items() if is_gone(absolute(root.path, from_stored(key)))]
+
+    def _stubs(self, root: Root, gone: Sequence[int]) -> set[bytes]:
+        if self._library is None or not gone:
+            return set()
+        return stubs(root.path, last_seen(looked_at(self._library, gone)))
 
     def _mounts(self, root: Root) -> Mounts:
         if root.path not in self.plan.mounts:

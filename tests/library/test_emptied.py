@@ -170,3 +170,22 @@ def test_only_what_is_gone_is_taken_out(index: Index, photo_folder: Photos, stra
     (top / "stray.jpg").rename(top / "stray.txt")
     (top / "stray.txt").write_bytes(b"no")
     assert index(top).emptied == {os.fsencode(top): 1}  # begins anew
+
+
+def test_let_go_and_back_after_all(index: Index, photo_folder: Photos, stray: Path, library_file: Path) -> None:
+    """Those that were let go show that the disk is back: the picture written meanwhile is gone like any other."""
+    top = photo_folder(count=3)
+    index(top)
+    hidden = _away(top, stray)
+    index(top)
+    with Library.open(library_file, write=True) as library:
+        forget(library, [os.fsencode(top)], gone=True)
+    assert index(top).unchanged == 1
+    _back(top, hidden)
+    with Library.open(library_file, write=True) as library:
+        assert emptied_roots(library) == []
+    report = index(top)
+    assert (report.embedded, report.forgotten, report.emptied) == (3, 1, {})
+    assert index(top).emptied == {}
+    _away(top, "another disk")  # what was let go once says nothing any more
+    assert index(top).emptied == {os.fsencode(top): 3}

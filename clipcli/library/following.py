@@ -25,6 +25,8 @@ def follow(library: Library, image_id: int, before: os.stat_result, now: bytes) 
     """
     folder = os.path.dirname(now)
     with library.write() as connection:
+        if not connection.execute("SELECT 1 FROM images WHERE id = ?", (image_id,)).fetchone():
+            return False
         root = root_above(library, folder)
         if root is None:
             root = folder
@@ -35,12 +37,12 @@ def follow(library: Library, image_id: int, before: os.stat_result, now: bytes) 
         ).fetchone():
             return False
         after = os.stat(now)
-        moved = connection.execute(
+        connection.execute(
             "UPDATE images SET root_id = ?, path = ?, updated_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ?",
             (root_id, path, image_id),
-        ).rowcount
+        )
         connection.execute(
             "UPDATE images SET size = ?, mtime_ns = ? WHERE id = ? AND size = ? AND mtime_ns = ?",
             (after.st_size, after.st_mtime_ns, image_id, before.st_size, before.st_mtime_ns),
         )
-        return bool(moved)
+        return True

@@ -3,7 +3,8 @@
     {"clip": "sort 1", "library": UUID, "file": its path, "at": …}
     {"step": 1, "what": "move", "from": …, "to": …, "image_id": …, "size": …, "mtime_ns": …}
     {"done": 1}          the step was carried out; without it nobody knows
-    {"undone": 1}        and was put back
+    {"undoing": 1}       it is about to be put back
+    {"undone": 1}        and was, or there is nothing to put back
 
 Further steps are `link`, `folder` (made) and `root` (a folder that the library took in). Lines are only ever added. A
 path that is not UTF-8 has its bytes beside it, in `from_b64` or `to_b64`.
@@ -58,6 +59,7 @@ class Steps:
     file: bytes
     steps: tuple[Step, ...]
     done: frozenset[int]
+    undoing: frozenset[int]
     undone: frozenset[int]
 
 
@@ -77,7 +79,7 @@ class SortLog:
         return self._last
 
     def note(self, event: str, number: int) -> None:
-        """`done` or `undone`. Lost in a crash it is found out by looking."""
+        """`done`, `undoing` or `undone`. Lost in a crash it is found out by looking."""
         self._write({event: number})
         self._file.flush()
 
@@ -134,7 +136,7 @@ def read_log(path: Path) -> Steps:
     if head is None or head.get("clip") != _KIND:
         raise InputError(f"{path} is no record of 'clip tags sort'")
     steps: dict[int, Step] = {}
-    events: dict[str, set[int]] = {"done": set(), "undone": set()}
+    events: dict[str, set[int]] = {"done": set(), "undoing": set(), "undone": set()}
     try:
         for line in read[1:]:
             if line is None:
@@ -150,6 +152,7 @@ def read_log(path: Path) -> Steps:
             file=_path(head, "file"),
             steps=tuple(steps.values()),
             done=frozenset(events["done"]),
+            undoing=frozenset(events["undoing"]),
             undone=frozenset(events["undone"]),
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -139,7 +139,8 @@ def _move(library: Library, each: Planned, log: SortLog, result: Sorted) -> byte
         try:
             move_file(each.source, target)
             moved = True
-        except FileExistsError:  # somebody was quicker
+        except FileExistsError:  # somebody was quicker: the file there is none of ours
+            log.note("undone", number)
             continue
         finally:  # Ctrl-C as well
             if moved or not os.path.lexists(each.source):
@@ -158,6 +159,7 @@ def _move_beside(source: bytes, target: bytes, log: SortLog) -> None:
     try:
         move_file(source, target)
     except FileExistsError:
+        log.note("undone", number)
         raise CannotMoveError(
             f"is moved, but {os.fsdecode(source)} is not: {os.fsdecode(target)} is there already"
         ) from None
@@ -172,6 +174,7 @@ def _link(each: Planned, log: SortLog) -> bytes:
         try:
             os.symlink(each.source, target)
         except FileExistsError:
+            log.note("undone", number)
             continue
         except OSError as error:
             raise CannotMoveError(f"cannot be linked ({error.strerror or error})") from None

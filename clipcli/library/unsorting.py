@@ -10,12 +10,14 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
-from clipcli.library.following import follow
+from clipcli.library.following import follow, root_above
+from clipcli.library.mounts import forget_mounts
 from clipcli.library.moving import CannotMoveError, check_movable, clear_partial, move_file
 from clipcli.library.pictures import image_at
+from clipcli.library.roots import read_roots
 from clipcli.library.sort_log import SortLog, Step, Steps
 from clipcli.library.store import Library
 
@@ -45,7 +47,7 @@ def put_back(
             continue
         try:
             if step.what == "move":
-                moved = _move_back(library, step, done=step.number in steps.done)
+                moved = _move_back(library, step, steps, log)
                 result.pictures += moved and step.image_id is not None
                 result.beside += moved and step.image_id is None
             elif step.what == "link":
@@ -59,11 +61,15 @@ def put_back(
             result.refused.append((step.target, str(error)))
         else:
             log.note("undone", step.number)
+    if library is not None:
+        folders = {os.path.dirname(step.target) for step in steps.steps if step.what == "move"}
+        _drop_unused_roots(library, folders)
     return result
 
 
-def _move_back(library: Library | None, step: Step, *, done: bool) -> bool:
-    """Whether there was anything to put back."""
+def _move_back(library: Library | None, step: Step, steps: Steps, log: SortLog) -> bool:
+    """Whether the file was there, and is back."""
+    done, begun = step.number in steps.done, step.number in steps.undoing
     there, back = os.path.lexists(step.target), os.path.lexists(step.source)
     if there or back:
         clear_partial(step.target)
@@ -72,13 +78,13 @@ def _move_back(library: Library | None, step: Step, *, done: bool) -> bool:
         if not back and done:
             raise CannotMoveError("is not there any more")
         return False
-    if back and step.size and not os.lstat(step.source).st_size and os.lstat(step.target).st_size:
+    if begun and back and step.size and not os.lstat(step.source).st_size and os.lstat(step.target).st_size:
         os.unlink(step.source)  # a name held for the file when putting it back was interrupted
         back = False
     if back:
         if os.path.samestat(os.lstat(step.source), os.lstat(step.target)) or (not done and _is_leftover(step)):
             os.unlink(step.target)  # one of two names, or of two copies: the step was interrupted
-            return True
+            return done
         if done:
             raise CannotMoveError(f"there is another file at {os.fsdecode(step.source)}")
         return False  # the name had been taken by somebody else's file
@@ -88,6 +94,7 @@ def _move_back(library: Library | None, step: Step, *, done: bool) -> bool:
     image_id = None if library is None else image_at(library, step.target)
     try:
         os.makedirs(os.path.dirname(step.source), exist_ok=True)
+        log.note("undoing", step.number)
         move_file(step.target, step.source)
     except FileExistsError:
         raise CannotMoveError(f"there is another file at {os.fsdecode(step.source)}") from None
@@ -126,14 +133,23 @@ def _unlink(step: Step, *, done: bool) -> bool:
     return False
 
 
-def _drop_root(library: Library, folder: bytes) -> None:
-    """Take the folder out of the library again, unless it has come to hold something."""
-    from clipcli.library.roots import read_roots
-
+def _drop_root(library: Library, folder: bytes, *, also: str = "1") -> None:
+    """Take the folder out of the library again, unless it has come to hold something. `also` has to be true of it."""
     for root in read_roots(library):
-        if root.path == folder:
+        if root.path == folder and root.id is not None:
             with library.write() as connection:
-                connection.execute(
-                    "DELETE FROM roots WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM images WHERE root_id = ?1)",
+                dropped = connection.execute(
+                    "DELETE FROM roots WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM images WHERE root_id = ?1) "
+                    f"AND ({also})",
                     (root.id,),
-                )
+                ).rowcount
+                if dropped:
+                    forget_mounts(connection, root.id)
+
+
+def _drop_unused_roots(library: Library, folders: Set[bytes]) -> None:
+    """Of several logs for one folder only the first has taken it in, and they may be undone in any order."""
+    for root in {root_above(library, folder) for folder in folders}:
+        if root is not None:
+            unused = "scanned_at IS NULL AND NOT EXISTS (SELECT 1 FROM skipped WHERE root_id = ?1)"
+            _drop_root(library, root, also=unused)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from clipcli.errors import UsageError
+from clipcli.library import sorting
+from clipcli.library.moving import move_file
 from clipcli.library.sort_log import append_log, new_log, read_log
 from clipcli.library.sorting import Sorted, folder_name, plan, sort_pictures
 from clipcli.library.store import Library
@@ -214,6 +216,45 @@ def test_files_changed_since(
     (photos / "001.jpg").unlink()
     assert undo(library_file, log).pictures == 1  # what was left can be put back later
     assert index(photos, target).embedded == 1  # the one that was edited
+
+
+def test_an_empty_file_at_the_old_place_is_somebodys(photos: Path, library_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "sorted"
+    _, log = sort(library_file, target)
+    (photos / "001.jpg").touch()
+    back = undo(library_file, log)
+    assert (back.pictures, back.beside) == (3, 1)
+    assert back.refused == [(os.fsencode(target / "a_b/001.jpg"), f"there is another file at {photos / '001.jpg'}")]
+    assert (photos / "001.jpg").read_bytes() == b""
+
+
+def test_a_name_taken_meanwhile_is_not_touched_by_putting_back(
+    photos: Path, library_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the same picture, to the last byte and second."""
+    target, theirs = tmp_path / "sorted", tmp_path / "sorted/dog/001.jpg"
+
+    def raced(source: bytes, where: bytes) -> None:
+        if where == os.fsencode(theirs):
+            shutil.copy2(os.fsdecode(source), theirs)
+        move_file(source, where)
+
+    monkeypatch.setattr(sorting, "move_file", raced)
+    result, log = sort(library_file, target, labels=("dog",))
+    assert (result.done, result.renamed) == (1, 1)
+    back = undo(library_file, log)
+    assert (back.pictures, back.refused) == (1, [])
+    assert theirs.read_bytes() == (photos / "in/001.jpg").read_bytes()
+
+
+def test_several_logs_for_one_folder_in_any_order(photos: Path, library_file: Path, tmp_path: Path) -> None:
+    _, first = sort(library_file, tmp_path / "sorted", labels=("cat",))
+    first = first.rename(tmp_path / "first.jsonl")
+    _, second = sort(library_file, tmp_path / "sorted", labels=("dog",))
+    assert undo(library_file, first).pictures == 3
+    assert rows(library_file, "SELECT count(*) FROM roots") == [2]
+    assert undo(library_file, second).pictures == 1
+    assert rows(library_file, "SELECT count(*) FROM roots") == [1]
 
 
 def test_names_of_folders() -> None:

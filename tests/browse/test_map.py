@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from clipcli.browse import embedding_map
 from clipcli.browse.answers import Refusal
 from clipcli.browse.cluster_names import EVERYDAY, name_clusters
-from clipcli.browse.embedding_map import draw_map
+from clipcli.browse.embedding_map import Clusters, draw_map
 from clipcli.browse.jobs import Job, Jobs, Tell
 from clipcli.errors import MissingExtraError
 from tests.browse.conftest import code_of, finished
@@ -154,6 +154,31 @@ def test_words_that_are_like_any_other_name_nothing() -> None:
     """Of a hundred words that mean nothing here, one always lies nearest; that is no reason to use it."""
     names, _ = named([f"nothing {number}" for number in range(100)])
     assert sum(map(bool, names)) <= 1
+
+
+class FewWords(Words):
+    """Everyday words point anywhere, a person's where the test says."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+
+    def words(self, words: Sequence[str]) -> NDArray[np.float32]:
+        return self._vectors[: len(words)]
+
+    def everyday(self, words: Sequence[str]) -> NDArray[np.float32]:
+        return super().words(words)
+
+
+def test_a_word_that_is_only_less_unlike_a_cluster_than_the_others_are_is_no_name() -> None:
+    clusters = Clusters(means=np.eye(16)[:2], counts=np.array([5, 5]))
+    away, near = -0.1 * np.eye(16)[0] - 0.99 * np.eye(16)[1], 0.9 * np.eye(16)[0] - 0.4 * np.eye(16)[1]
+    vectors = np.stack([away, near]).astype(np.float32)
+    (first, second) = name_clusters(clusters, ["away", "near"], FewWords(vectors))
+    assert [label["word"] for label in first["labels"]] == ["near"]
+    assert second["labels"] == []
+    leads = vectors[:, 0] - vectors[:, 1]
+    usual = np.stack([Words._vector(word) for word in EVERYDAY]) @ np.array([1, -1] + 14 * [0])
+    assert (leads - usual.mean() > 2 * usual.std()).all()  # by its lead alone either would be one
 
 
 def test_the_everyday_words_are_many_and_different() -> None:

@@ -1,6 +1,8 @@
 """From the key to the picture: how long after a key is pressed the grid of `clip browse` is painted, in a real browser.
 
-    python -m benchmarks.browse_page [--pictures 100000] [--rounds 15]
+    python -m benchmarks.browse_page [FOLDER] [--pictures 100000] [--rounds 15]
+
+The library is made in FOLDER and used again, so that a second run measures at once; without FOLDER in one that goes.
 
 A library of made-up vectors for the model that ships, with a picture file behind every row (links to a few generated
 ones, so that thumbnails are real), served by the command itself, in Chromium without a window. What is measured:
@@ -15,6 +17,7 @@ Each round types the last letter of another word. Needs the extras `ui` and `dev
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
@@ -87,17 +90,21 @@ ANSWERED = """() => {
 
 
 def fill(folder: Path, pictures: int) -> Path:
-    """A library below `folder`, and the files it tells of."""
+    """A library below `folder`, and the files it tells of; made where it is not there yet."""
+    library = folder / f"page-{pictures}.db"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True)
     model = Model.load(STARTER)
-    library = folder / "library.db"
     filled_library(library, model.spec, model.precision, made_vectors(pictures, model.spec.embedding_dim))
     made_photos(folder / "made", FILES)
     made = sorted((folder / "made").iterdir())
-    photos = folder / "photos"
+    photos = folder / f"photos-{pictures}"
     for number in range(pictures):
         path = photos / f"{number // 1000:03d}" / f"{number:06d}.jpg"
         if number % 1000 == 0:
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         os.link(made[number % FILES], path)
     with Library.open(library, write=True) as opened, opened.write() as connection:
         connection.execute("UPDATE roots SET path = ?", (str(photos),))
@@ -124,16 +131,19 @@ def measure(page: Page, rounds: int) -> list[tuple[float, float, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the page of clip browse in Chromium.")
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=15, choices=range(1, len(WORDS) + 1), metavar="N")
     chosen = parser.parse_args()
     program = chromium()
     if program is None:
         parser.error("no Chromium here: install one, or name it in the environment variable CHROMIUM")
-    with tempfile.TemporaryDirectory(prefix="clip-bench-") as name, sync_playwright() as playwright:
-        library = fill(Path(name), chosen.pictures)
+    with contextlib.ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-bench-")))  # no thumbnails there yet
+        library = fill(chosen.folder or home, chosen.pictures)
+        playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=program, args=launch_arguments())
-        with serving(Path(name), library=library) as address:
+        with serving(home, library=library) as address:
             page = browser.new_page(viewport={"width": 1360, "height": 860})
             page.set_default_timeout(120_000)
             page.goto(address)

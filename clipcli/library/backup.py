@@ -60,16 +60,17 @@ def vacuum_library(library: Library) -> tuple[int, int]:
 
     The caller holds the library's `RunLock`. Needs as much room as the library has, for a while.
     """
+    from clipcli.library.columns import columns_file, columns_files
     from clipcli.library.models import stored_models
 
     sweep_partial_files(library.path)
-    current = {cache_path(library, model) for model in stored_models(library)}
+    current = {columns_file(library), *(cache_path(library, model) for model in stored_models(library))}
     before = library.path.stat().st_size
     with translated(library.path):
         library.connection.execute("VACUUM")
         library.connection.execute("PRAGMA optimize")
         library.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    for path in caches_of(library):
+    for path in (*caches_of(library), *columns_files(library)):
         if path not in current:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from clipcli.library.absence import is_absent, is_gone
+from clipcli.library.columns import columns_file, columns_files, made_columns
 from clipcli.library.emptied import emptied_roots
 from clipcli.library.faults import Fault
 from clipcli.library.models import StoredModel, stored_models
@@ -105,6 +106,11 @@ def _cache_faults(library: Library) -> list[Fault]:
             faults.append(Fault(kind="old-cache", detail="of an earlier state", path=name))
         elif not _is_true(library, model):
             faults.append(Fault(kind="stale-cache", detail="not what the library holds", path=name))
+    for path in columns_files(library):
+        if path != columns_file(library):
+            faults.append(Fault(kind="old-cache", detail="of an earlier state", path=os.fsencode(path)))
+        elif path.read_bytes() != made_columns(library):
+            faults.append(Fault(kind="stale-cache", detail="not what the library holds", path=os.fsencode(path)))
     return faults
 
 

@@ -6,15 +6,17 @@ import json
 import math
 import os
 import re
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipcli.errors import NotFoundError, UsageError
 from clipcli.library.known_files import place_condition
-from clipcli.library.moments import Span, taken_before, taken_from
+from clipcli.library.moments import Span, date_conditions
 from clipcli.library.roots import contains, read_roots, relative_to
 from clipcli.library.store import Library
+from clipcli.library.stored_paths import range_below, to_stored
 from clipcli.library.where import ids_where
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "HEIF", "JPEG20
 _OTHER_NAMES = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF", "JP2": "JPEG2000", "PGM": "PPM", "PBM": "PPM"}
 
 Condition = tuple[str, list[object]]
+Place = tuple[int, bytes]  # a root, and a folder below it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,18 +124,45 @@ def chosen_ids(library: Library, filters: Filters) -> NDArray[np.int64]:
     """
     import numpy as np
 
-    conditions = list(_conditions(library, filters))
-    text = " AND ".join(f"({condition})" for condition, _ in conditions) or "1"
-    values = [value for _, each in conditions for value in each]
+    from clipcli.library.columns import known_columns
+    from clipcli.library.picking import Question, ids_that_pass
+
     with library.read() as connection:
         if filters.around is not None:
             connection.create_function("clip_distance_km", 4, distance_km, deterministic=True)
-        # One value instead of a row each: a hundred thousand ids in half the time.
-        (found,) = connection.execute(f"SELECT json_group_array(id) FROM images WHERE {text}", values).fetchone()
-        ids = np.sort(np.array(json.loads(found), dtype=np.int64))
+        places = _places(library, filters.folders) if filters.folders else None
+        cameras = _cameras(library, filters.cameras) if filters.cameras else None
+        columns = known_columns(library)
+        ids = None
+        if columns is not None:
+            question = Question(
+                places=places,
+                formats=filters.formats,
+                cameras=cameras,
+                min_size=filters.min_size,
+                since=filters.since,
+                until=filters.until,
+            )
+            ids = ids_that_pass(connection, columns, question)
+        rest = list(_rare_conditions(filters))
+        if ids is None:
+            ids = _ids(connection, [*_common_conditions(filters, places, cameras), *rest])
+        elif rest:
+            ids = np.intersect1d(ids, _ids(connection, rest), assume_unique=True)
         if filters.where is None:
             return ids
         return np.intersect1d(ids, np.array(ids_where(library, filters.where), dtype=np.int64), assume_unique=True)
+
+
+def _ids(connection: sqlite3.Connection, conditions: list[Condition]) -> NDArray[np.int64]:
+    """Ascending ids of the pictures for which all conditions hold."""
+    import numpy as np
+
+    text = " AND ".join(f"({condition})" for condition, _ in conditions) or "1"
+    values = [value for _, each in conditions for value in each]
+    # One value instead of a row each: a hundred thousand ids in half the time.
+    (found,) = connection.execute(f"SELECT json_group_array(id) FROM images WHERE {text}", values).fetchone()
+    return np.sort(np.array(json.loads(found), dtype=np.int64))
 
 
 def distance_km(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
@@ -143,10 +173,12 @@ def distance_km(latitude: float, longitude: float, other_latitude: float, other_
     return 2 * EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(half)))
 
 
-def _conditions(library: Library, filters: Filters) -> Iterable[Condition]:
+def _common_conditions(filters: Filters, places: list[Place] | None, cameras: list[str] | None) -> Iterable[Condition]:
     """The cheap ones first: SQLite goes through them in order and stops at the first that fails."""
-    if filters.folders:
-        yield _in_folders(library, filters.folders)
+    if places is not None:
+        below = [place_condition("images.path", place, None) for _, place in places]
+        text = " OR ".join(f"(images.root_id = ? AND {condition})" for condition, _ in below) or "0"
+        yield text, [value for (root, _), (_, these) in zip(places, below, strict=True) for value in (root, *these)]
     if filters.formats:
         yield _one_of("images.format", filters.formats)
     if filters.min_size is not None:
@@ -155,12 +187,13 @@ def _conditions(library: Library, filters: Filters) -> Iterable[Condition]:
             "images.width >= ? AND images.height >= ? AND images.width * images.height >= ?",
             [least.width, least.height, least.pixels],
         )
-    for span, condition in ((filters.since, taken_from), (filters.until, taken_before)):
-        if span is not None:
-            text, values = condition(span)
-            yield text, list(values)
-    if filters.cameras:
-        yield _one_of("images.camera", _cameras(library, filters.cameras))
+    yield from date_conditions(filters.since, filters.until)
+    if cameras is not None:
+        yield _one_of("images.camera", cameras)
+
+
+def _rare_conditions(filters: Filters) -> Iterable[Condition]:
+    """Those that no column of `columns.py` can answer."""
     for tag in filters.tags:
         yield "images.id IN (SELECT image_id FROM tags WHERE label = ?)", [tag]
     if filters.around is not None:
@@ -184,29 +217,38 @@ def _cameras(library: Library, wanted: Iterable[str]) -> list[str]:
     return [name for name in names if any(all(word in name.casefold() for word in words) for words in asked)]
 
 
-def _in_folders(library: Library, folders: Iterable[bytes]) -> Condition:
-    """Paths are compared as bytes, never as patterns: a folder may be called `100%` or `_`."""
-    parts: list[str] = []
-    values: list[object] = []
+def _places(library: Library, folders: Iterable[bytes]) -> list[Place]:
+    """Roots and what of each is meant (empty: all). Compared as bytes, not as patterns: a folder may be called `_`."""
+    places: dict[Place, None] = {}
+    roots = [(root.id, root.path) for root in read_roots(library) if root.id is not None]
     for folder in folders:
         known = False
         for path in dict.fromkeys((os.path.realpath(folder), os.path.normpath(folder))):
-            for root in read_roots(library):
+            for root_id, root in roots:
                 below = None
-                if contains(path, root.path):
+                if contains(path, root):
                     below = b""  # all of the root
-                elif contains(root.path, path):
-                    below = relative_to(path, root.path)
+                elif contains(root, path):
+                    below = relative_to(path, root)
                 if below is not None:
-                    place, these = place_condition("images.path", below, None)
-                    parts.append(f"images.root_id = ? AND {place}")
-                    values += [root.id, *these]
-                    known = known or not below or _any(library, parts[-1], [root.id, *these])
+                    places[root_id, below] = None
+                    known = known or not below or _any(library, root_id, below)
         if not known and not os.path.isdir(folder):
             raise NotFoundError(f"no such folder, on the disk or in the library: {os.fsdecode(folder)}")
-    return " OR ".join(f"({part})" for part in parts) or "0", values
+    return list(places)
 
 
-def _any(library: Library, condition: str, values: list[object]) -> bool:
+def _any(library: Library, root_id: int, below: bytes) -> bool:
+    """Whether there is a picture. Three questions to the index; of one with OR, SQLite goes through the whole root."""
+    first, end = range_below(below)
+    questions = (
+        ("path = ?", (to_stored(below),)),
+        ("path >= ? AND path < ?", (to_stored(first), to_stored(end))),
+        ("path >= ? AND path < ?", (first, end)),
+    )
     with library.read() as connection:
-        return connection.execute(f"SELECT 1 FROM images WHERE {condition} LIMIT 1", values).fetchone() is not None
+        for condition, values in questions:
+            text = f"SELECT 1 FROM images WHERE root_id = ? AND {condition} LIMIT 1"
+            if connection.execute(text, (root_id, *values)).fetchone() is not None:
+                return True
+    return False

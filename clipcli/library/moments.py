@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 from clipcli.errors import UsageError
 
-__all__ = ["Span", "taken_before", "taken_from"]
+__all__ = ["Span", "date_conditions", "days_around"]
 
 _SPAN = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?(?:\s*(Z|[+-]\d\d:?\d\d))?)?)?)?", re.IGNORECASE
@@ -68,21 +69,23 @@ class Span:
         return cls(start=start, end=end, zone=zone)
 
 
-def taken_from(span: Span) -> tuple[str, list[str]]:
-    """The condition that a picture was taken in the span or later, and its values."""
-    return _compared(">=", span.start, span.zone)
+def date_conditions(since: Span | None, until: Span | None) -> Iterator[tuple[str, list[object]]]:
+    """Conditions, with their values, that a picture was taken in `since` or later, and in `until` or earlier."""
+    if since is not None:
+        yield _compared(">=", since.start, since.zone)
+    if until is not None:
+        yield _compared("<", until.end, until.zone)
 
 
-def taken_before(span: Span) -> tuple[str, list[str]]:
-    """The condition that a picture was taken in the span or earlier, and its values."""
-    return _compared("<", span.end, span.zone)
+def days_around(moment: datetime) -> tuple[date, date]:
+    """The days before and after which the date of a picture alone says on which side of a limit it lies."""
+    return (moment - _CLOCKS_APART).date(), (moment + _CLOCKS_APART).date()
 
 
-def _compared(sign: str, moment: datetime, zone: timezone | None) -> tuple[str, list[str]]:
+def _compared(sign: str, moment: datetime, zone: timezone | None) -> tuple[str, list[object]]:
     """The clocks of each picture are worked out only near the limit: for most its date says enough, and far sooner."""
     exact, values = _exactly(sign, moment, zone)
-    around = sorted(((moment - _CLOCKS_APART).date(), (moment + _CLOCKS_APART).date()), reverse=sign == ">=")
-    surely, perhaps = (date.isoformat() for date in around)
+    surely, perhaps = (day.isoformat() for day in sorted(days_around(moment), reverse=sign == ">="))
     return (
         f"images.taken_at {sign} ? OR (images.taken_at {sign} ? AND ({exact}))",
         [surely, perhaps, *values],

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from clipcli.library.models import StoredModel, find_stored
 from clipcli.library.sqlite_errors import shown
 from clipcli.library.store import Library
 
-__all__ = ["cache_folder", "cache_path", "cached_matrix", "caches_of", "matrix", "vectors"]
+__all__ = ["cache_folder", "cache_path", "cached_matrix", "caches_of", "matrix", "new_cache", "vectors"]
 
 _MAGIC = b"clip vectors 1\n"
 _HEADER_BYTES = 4096  # a page, so that what follows is aligned for any processor
@@ -100,17 +101,24 @@ def cached_matrix(path: Path, model: StoredModel) -> tuple[Ids, Rows] | None:
 
 
 def _write(library: Library, model: StoredModel, path: Path) -> None:
+    with new_cache(path) as file:
+        file.write(_header(model))
+        ids = []
+        for block_ids, block in _blocks(library.connection, model, library.path):
+            ids.append(block_ids)
+            file.write(block)
+        file.write(np.concatenate(ids).tobytes() if ids else b"")
+
+
+@contextlib.contextmanager
+def new_cache(path: Path) -> Iterator[BinaryIO]:
+    """To write a file of the cache folder with: under another name, synced and renamed at the end. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _sweep(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_MAKING)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_header(model))
-            ids = []
-            for block_ids, block in _blocks(library.connection, model, library.path):
-                ids.append(block_ids)
-                file.write(block)
-            file.write(np.concatenate(ids).tobytes() if ids else b"")
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.activations import GELU
+from trainer.attention import attend
 from trainer.config import MobileConfig
 
 __all__ = ["MobileTower"]
@@ -73,7 +74,7 @@ class AttentionBlock(nn.Module):
         batch, channels, height, width = x.shape
         rows = x.flatten(2).transpose(1, 2)  # (B, P, C)
         split = self.qkv(rows).view(batch, height * width, 3, channels // HEAD, HEAD).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*split.unbind(0))  # (B, heads, P, C / heads)
+        mixed = attend(*split.unbind(0))  # (B, heads, P, C / heads)
         out = self.proj(mixed.transpose(1, 2).reshape(batch, height * width, channels))
         x = x + out.transpose(1, 2).reshape(batch, channels, height, width)
         return x + cast(Tensor, self.mlp(x))

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.attention import attend
 from trainer.config import ResNetConfig
 
 __all__ = ["AttentionPool", "Bottleneck", "ModifiedResNet"]
@@ -79,7 +80,7 @@ class AttentionPool(nn.Module):
         query = self.q_proj(x[:, :1]).view(batch, 1, self.heads, -1).transpose(1, 2)
         key = self.k_proj(x).view(batch, x.shape[1], self.heads, -1).transpose(1, 2)
         value = self.v_proj(x).view(batch, x.shape[1], self.heads, -1).transpose(1, 2)
-        pooled = F.scaled_dot_product_attention(query, key, value)  # (B, heads, 1, C / heads)
+        pooled = attend(query, key, value)  # (B, heads, 1, C / heads)
         return cast(Tensor, self.c_proj(pooled.transpose(1, 2).reshape(batch, -1)))  # (B, D)
 
 

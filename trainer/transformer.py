@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer.activations import make_activation
+from trainer.attention import attend
 from trainer.config import Activation
 
 __all__ = ["Transformer", "feed_forward", "pick"]
@@ -77,8 +78,7 @@ class Attention(nn.Module):
             weights = (scores if later is None else scores.masked_fill(later, float("-inf"))).softmax(dim=-1)
             mixed: Tensor = weights @ value
             return mixed
-        mask = None if later is None else ~later
-        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=self.causal and mask is None)
+        return attend(query, key, value, later, causal=self.causal)
 
 
 def pick(rows: Tensor, length: int, at: Tensor) -> Tensor:

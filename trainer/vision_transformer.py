@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.activations import GELU
+from trainer.attention import attend
 from trainer.config import Activation, ViTConfig
 from trainer.transformer import Transformer, feed_forward
 
@@ -43,7 +44,7 @@ class PoolingHead(nn.Module):
         query = query.view(1, 1, self.heads, -1).transpose(1, 2).expand(batch, -1, -1, -1)  # (B, heads, 1, C / heads)
         pair = F.linear(x, pair_weight, pair_bias).view(batch, length, 2, self.heads, width // self.heads)
         key, value = pair.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, heads, P, C / heads)
-        pooled = F.scaled_dot_product_attention(query, key, value)  # (B, heads, 1, C / heads)
+        pooled = attend(query, key, value)  # (B, heads, 1, C / heads)
         x = self.out_proj(pooled.transpose(1, 2).reshape(batch, width))  # (B, C)
         out: Tensor = x + self.mlp(self.norm(x))
         return out
@@ -98,9 +99,9 @@ class VisionTransformer(nn.Module):
         return out if self.projection_bias is None else out + self.projection_bias
 
     def _patches(self, pixels: Tensor) -> Tensor:
-        """(B, P, C): each patch seen by the convolution, or in a graph, where that is faster, by one product."""
-        if self.form == "mobile" or not torch.compiler.is_exporting():
-            maps: Tensor = self.stem(pixels) if self.form == "mobile" else self.conv1(pixels)
+        """(B, P, C): each patch seen by the convolution, as one product where it is one, which is faster."""
+        if self.form == "mobile":
+            maps: Tensor = self.stem(pixels)
             return maps.flatten(2).transpose(1, 2)
         patch, side = self.conv1.kernel_size[0], self.side
         x = pixels[:, :, : side * patch, : side * patch].reshape(-1, 3, side, patch, side, patch)

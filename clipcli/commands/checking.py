@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Away = tuple[Sequence[tuple[bytes, int]], Sequence[tuple[bytes, int]]]  # not there; there, but without its pictures
 
+_EVERYDAY = "old-cache"  # any change leaves one, and the next search throws it away
 CHECK_FIELDS = ("kind", "damage", "mended", "image_id", "model_id", "subject", "detail", "path", "path_b64")
 
 
@@ -67,7 +68,8 @@ def check(
                 away = _absent(library, result)
         else:
             with open_library(db) as library:
-                left = tuple(check_library(library, deep=deep, on_progress=teller))
+                found = check_library(library, deep=deep, on_progress=teller)
+                left = tuple(fault for fault in found if fault.kind != _EVERYDAY)
                 result = Mended(found=left, left=left)
                 away = _absent(library, result)
     _write_faults(result, format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ def relocate(library: Library, old: bytes, new: bytes) -> list[Moved]:
         for root in chosen:
             rest = relative_to(root.path, before)
             target = absolute(after, rest) if rest else after
-            _refuse_doubles(connection, root, target, others)
             moved.append(_looked_at(connection, root, target))
+            _refuse_doubles(connection, root, target, others)
         # Two steps, since a root may take the name another one had.
         for root in chosen:
             connection.execute("UPDATE roots SET path = ?, anchored = 0 WHERE id = ?", (f"moving {root.id}", root.id))
@@ -91,17 +92,19 @@ def _looked_at(connection: sqlite3.Connection, root: Root, target: bytes) -> Mov
 def _refuse_doubles(connection: sqlite3.Connection, root: Root, target: bytes, others: Sequence[Root]) -> None:
     for other in others:
         if other.path == target:
-            inside = True
+            twice = target
         elif contains(other.path, target):
-            inside = _has_pictures(connection, other, relative_to(target, other.path))
+            twice = target if _has_pictures(connection, other, relative_to(target, other.path)) else None
         elif contains(target, other.path):
-            inside = _has_pictures(connection, root, relative_to(other.path, target))
+            twice = other.path if _has_pictures(connection, root, relative_to(other.path, target)) else None
         else:
             continue
-        if inside:
+        if twice is not None:
+            place = shlex.quote(os.fsdecode(twice))
             raise UsageError(
-                f"{os.fsdecode(other.path)} has been indexed already and would have pictures in common with "
-                f"{os.fsdecode(target)}; 'clip library forget' drops what is in the library twice"
+                f"the pictures in {os.fsdecode(twice)} are in the library by that name already, beside those of "
+                f"{os.fsdecode(root.path)}; give the same command again after this, which loses no tag given by hand: "
+                f"clip library forget {place}"
             )
 
 

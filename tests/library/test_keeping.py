@@ -27,6 +27,7 @@ from clipcli.library.roots import read_roots
 from clipcli.library.run_lock import RunLock
 from clipcli.library.search import paths_of
 from clipcli.library.store import Library
+from clipcli.library.tags import add_tags
 from clipcli.library.vectors import cache_folder, vectors
 from tests.library.conftest import Index, integrity, rows
 
@@ -94,7 +95,7 @@ def test_relocate_changes_nothing_when_it_cannot_be_right(
         (folder, tmp_path / "empty", 4, "none of the 2 pictures looked for"),
         (tmp_path / "unheard-of", tmp_path / "empty", 4, "'clip library roots' lists"),
         (folder / "sub", tmp_path / "empty", 2, "lies inside the indexed folder"),
-        (folder, tmp_path / "other", 2, "has been indexed already"),
+        (folder, tmp_path / "other", 2, "by that name already"),
     ):
         result = clip("relocate", old, new)
         assert (result.exit_code, result.stderr.count("\n")) == (code, 1)
@@ -103,15 +104,22 @@ def test_relocate_changes_nothing_when_it_cannot_be_right(
 
 
 def test_relocate_refuses_pictures_in_common(
-    clip: Clip, photo_folder: Callable[..., Path], index: Index, tmp_path: Path
+    clip: Clip, photo_folder: Callable[..., Path], index: Index, tmp_path: Path, library_file: Path
 ) -> None:
+    """The moved folder was indexed anew first, and tagged: what is to be forgotten is said, and doing so works."""
     index(photo_folder("old/in", count=1))
-    copy = tmp_path / "new"
+    old = tmp_path / "old" / "in"
+    copy = tmp_path / "new one"
     shutil.copytree(tmp_path / "old", copy)
     index(copy)
-    assert "pictures in common" in clip("relocate", tmp_path / "old" / "in", copy / "in").stderr
+    with Library.open(library_file, write=True) as library:
+        add_tags(library, rows(library_file, "SELECT max(id) FROM images"), "mine")
+    said = clip("relocate", old, copy / "in").stderr
+    assert f"in the library by that name already, beside those of {old}; " in said
+    assert said.endswith(f": clip library forget '{copy / 'in'}'\n")
     assert clip("forget", copy / "in").exit_code == 0
-    assert clip("relocate", tmp_path / "old" / "in", copy / "in").exit_code == 0
+    assert clip("relocate", old, copy / "in").exit_code == 0
+    assert rows(library_file, "SELECT label FROM tags") == ["mine"]
 
 
 def test_relocate_into_the_folder_of_the_library_makes_both_movable(

@@ -236,7 +236,8 @@ def test_a_name_taken_meanwhile_is_not_touched_by_putting_back(
 
     def raced(source: bytes, where: bytes) -> None:
         if where == os.fsencode(theirs):
-            shutil.copy2(os.fsdecode(source), theirs)
+            theirs.write_bytes(Path(os.fsdecode(source)).read_bytes())
+            shutil.copystat(os.fsdecode(source), theirs)
         move_file(source, where)
 
     monkeypatch.setattr(sorting, "move_file", raced)

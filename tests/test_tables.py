@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from clipcli.commands.results import write_hits
+from clipcli.library.search import Hit
 from clipcli.render.folding import NARROWEST, cuts_of, shared_out
 from clipcli.render.tables import BarCell, Cell, Column, PathCell, bar, file_link, write_table
 from clipcli.render.text import printable
@@ -177,3 +179,9 @@ def test_narrow_columns_stay_and_wide_ones_share(wanted: list[int], room: int) -
     assert all(width <= want for width, want in zip(widths, wanted, strict=True))
     assert widths == wanted or sum(widths) >= min(room, sum(wanted))  # nothing stays empty where something is folded
     assert sum(widths) <= max(room, NARROWEST * len(wanted))
+
+
+def test_a_score_that_rounds_to_nothing_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = (0.0004, -0.0004, -0.0006)
+    write_hits([Hit(rank=1, score=score, path=b"/a.jpg", image_id=1, model="m") for score in scores])
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["0.000", "0.000", "-0.001"]

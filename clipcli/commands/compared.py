@@ -168,7 +168,7 @@ def _shares(record: Record) -> list[Cell]:
     difference, low, high = (
         100 * cast("float", record[name]) for name in ("difference", "difference_low", "difference_high")
     )
-    return [*cells, f"{difference:+.1f}", f"{low:+.1f} to {high:+.1f}"]
+    return [*cells, f"{difference:+z.1f}", f"{low:+z.1f} to {high:+z.1f}"]
 
 
 def _cost(record: Record) -> list[Cell]:

@@ -47,7 +47,7 @@ def _gallery(groups: Sequence[Group]) -> Gallery:
             Tile(
                 path=each.path,
                 figures=(
-                    "keep" if each is group.kept else "exact" if group.is_exact(each) else f"near {each.cosine:.3f}",
+                    "keep" if each is group.kept else "exact" if group.is_exact(each) else f"near {each.cosine:z.3f}",
                     f"id:{each.image_id}",
                 ),
                 detail=f"{each.width}×{each.height}",
@@ -98,7 +98,7 @@ def _write_table(groups: Sequence[Group]) -> None:
                 [
                     str(number),
                     "keep" if kept else "exact" if group.is_exact(each) else "near",
-                    "" if kept else f"{each.cosine:.3f}",
+                    "" if kept else f"{each.cosine:z.3f}",
                     str(each.image_id),
                     f"{each.width}×{each.height}",
                     readable_size(each.size),

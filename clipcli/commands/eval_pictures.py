@@ -57,7 +57,7 @@ def draw(
             tiles = tuple(
                 Tile(
                     path=source_path(examples.pictures[place], examples.names[place]),
-                    figures=(f"cosine {cosines[place]:.3f}",),
+                    figures=(f"cosine {cosines[place]:z.3f}",),
                 )
                 for place in shown
             )

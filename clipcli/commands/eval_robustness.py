@@ -101,7 +101,7 @@ def _write(records: list[Record]) -> None:
     for record in records:
         top1 = cast("float", record["top1"])
         whole = top1 if record["change"] == "none" else whole
-        lost = "" if record["change"] == "none" else f"{100 * (whole - top1):.1f}"
+        lost = "" if record["change"] == "none" else f"{100 * (whole - top1):z.1f}"
         shares = (f"{record[of]:.1%}" for of in ("top1", "top5", "mean_per_class"))
         rows.append([f"{record['model']} ({record['precision']})", str(record["change"]), *shares, lost])
     write_table(columns, rows)

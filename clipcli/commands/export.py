@@ -159,4 +159,4 @@ def _row(record: Mapping[str, Any]) -> Sequence[Cell]:
 
     cosines = [figure("image_min_cosine", ".6f"), figure("text_min_cosine", ".6f")]
     note = "" if record["written"] else "refused"
-    return [record["precision"], *cosines, figure("recall10_change", ".2f"), figure("images", ".0f"), note]
+    return [record["precision"], *cosines, figure("recall10_change", "z.2f"), figure("images", ".0f"), note]

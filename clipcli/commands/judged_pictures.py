@@ -43,4 +43,4 @@ def _figures(record: Record) -> tuple[str, ...]:
     chance = cast("float | None", record["probability"])
     cosine = cast("float | None", record["cosine"])
     certain = () if chance is None else (f"{chance:.1%}",)
-    return (*certain, f"cosine {cosine:.3f}") if cosine is not None else certain
+    return (*certain, f"cosine {cosine:z.3f}") if cosine is not None else certain

@@ -83,7 +83,7 @@ def write_judged(records: Sequence[Record]) -> None:
         row: list[Cell] = [
             PathCell(path=cast("bytes", record["path"]), again=record["rank"] != 1),
             str(record["label"]),
-            "" if record["cosine"] is None else f"{record['cosine']:.3f}",
+            "" if record["cosine"] is None else f"{record['cosine']:z.3f}",
         ]
         if certain:
             share = cast("float | None", record["probability"])

@@ -221,7 +221,7 @@ def _write_totals(result: Labelled, dry_run: bool) -> None:
             f"{total.by_hand:,}",
             f"{total.added:,}",
             f"{total.removed:,}",
-            "" if total.best is None else f"{total.best:.3f}",
+            "" if total.best is None else f"{total.best:z.3f}",
         ]
         for total in result.totals.values()
     ]

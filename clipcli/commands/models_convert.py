@@ -47,6 +47,9 @@ def convert(
         else f"transformers.AutoModel.from_pretrained('{written}')"
     )
     say(f"written to {written}: {load}")
-    otherwise = cleaned_otherwise(read_spec(source), to)
+    spec = read_spec(source)
+    if to == "transformers" and spec.sigmoid:
+        say("texts of SigLIP are filled up to their full length: ask its tokenizer for padding='max_length'")
+    otherwise = cleaned_otherwise(spec, to)
     if otherwise:
         say(otherwise)

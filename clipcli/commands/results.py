@@ -227,7 +227,7 @@ def _gallery(found: Found) -> Gallery:
     tiles = [
         Tile(
             path=hit.path,
-            figures=(str(hit.rank), f"{hit.score:.3f}"),
+            figures=(str(hit.rank), f"{hit.score:z.3f}"),
             detail=day_of(found.facts.get(hit.image_id, {})),
         )
         for hit in found.hits
@@ -262,7 +262,7 @@ def write_hits(hits: Sequence[Hit], facts: Facts | None = None) -> None:
     ]
     rows: list[list[Cell]] = []
     for hit in hits:
-        row: list[Cell] = [str(hit.rank), f"{hit.score:.3f}"]
+        row: list[Cell] = [str(hit.rank), f"{hit.score:z.3f}"]
         if facts is not None:
             known = facts.get(hit.image_id, {})
             row += [f"{known['width']}×{known['height']}", taken(known), str(known["camera"] or "")]

@@ -98,7 +98,7 @@ def _write_table(picture: Picture, *, first: bool) -> None:
     if picture.latitude is not None and picture.longitude is not None:
         rows.append(["place", f"{picture.latitude:.6f},{picture.longitude:.6f}"])
     for tag in picture.tags:
-        by = f"{'' if tag.score is None else f'{tag.score:.3f} '}by {tag.model}" if tag.model else "by hand"
+        by = f"{'' if tag.score is None else f'{tag.score:z.3f} '}by {tag.model}" if tag.model else "by hand"
         rows.append(["tag", f"{tag.label}, {by}"])
     for vector in picture.vectors:
         rows.append(

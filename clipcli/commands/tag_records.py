@@ -25,7 +25,7 @@ def write_tags(tags: Iterable[Tag], written: str, fields: Sequence[str], *, prin
     before = None
     for tag in tags:
         giver = tag.model or ("you" if tag.score is None else "a model that is gone")
-        score = "" if tag.score is None else f"{tag.score:.3f}"
+        score = "" if tag.score is None else f"{tag.score:z.3f}"
         rows.append([PathCell(path=tag.path, again=tag.image_id == before), tag.label, score, giver])
         before = tag.image_id
     if rows:

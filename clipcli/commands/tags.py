@@ -122,7 +122,7 @@ def list_tags(db: LibraryOption = None, format: FormatOption = None) -> None:
             [
                 f"{one.pictures:,}",
                 f"{one.by_hand:,}",
-                "" if one.lowest is None else f"{one.lowest:.3f} to {one.highest:.3f}",
+                "" if one.lowest is None else f"{one.lowest:z.3f} to {one.highest:z.3f}",
                 one.label,
             ]
             for one in counts

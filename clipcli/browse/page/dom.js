@@ -67,6 +67,9 @@ const NUMBER = new Intl.NumberFormat("en");
 export const count = (number) => NUMBER.format(number);
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
+/** A cosine with two digits; what rounds to nothing has no sign. */
+export const likeness = (score) => score.toFixed(2).replace(/^-0\.00$/, "0.00");
+
 /** 3482112 -> "3.5 MB". */
 export function bytes(size) {
   const units = ["bytes", "kB", "MB", "GB", "TB"];

@@ -1,7 +1,7 @@
 // What is known of one picture, and what can be done with it.
 
 import * as api from "./api.js";
-import { bytes, count, el, icon, iconButton, moment, name } from "./dom.js";
+import { bytes, count, el, icon, iconButton, likeness, moment, name } from "./dom.js";
 import { empty } from "./question.js";
 import { go } from "./route.js";
 import { addTerm, change, searchLike } from "./searchbar.js";
@@ -127,7 +127,7 @@ export function labelsOf(facts, retag) {
         "span",
         { class: person ? "label" : "label by-model", title: person ? "Tagged by a person" : "Tagged by a model" },
         name(label),
-        !person && score !== null && el("small", {}, score.toFixed(2)),
+        !person && score !== null && el("small", {}, likeness(score)),
         iconButton("close", `Remove the tag ${label}`, () => retag(id, { remove: [label] })),
       ),
     ),
@@ -151,7 +151,7 @@ export function alikeOf(answer, open) {
             {
               type: "button",
               "aria-label": answer.names[index] || `Picture ${other}`,
-              title: `${answer.names[index]}  ${answer.scores[index].toFixed(2)}`,
+              title: `${answer.names[index]}  ${likeness(answer.scores[index])}`,
               onclick: () => open(other),
             },
             el("img", { src: api.thumb(other, 160), alt: "", loading: "lazy" }),

@@ -1,7 +1,7 @@
 // What was found: the answers to the question, in the grid, and the words above it.
 
 import * as api from "./api.js";
-import { byId, count, el, icon, moment, plural } from "./dom.js";
+import { byId, count, el, icon, likeness, moment, plural } from "./dom.js";
 import { Grid } from "./grid.js";
 import { nothingFound, notAnswered } from "./nothing.js";
 import { announce, complain } from "./notices.js";
@@ -28,7 +28,7 @@ function label(index) {
   const known = words(ids[index]);
   const parts = [known?.name || `Picture ${ids[index]}`];
   if (known?.date) parts.push(moment(known.date));
-  if (scores) parts.push(`likeness ${scores[index].toFixed(2)}`);
+  if (scores) parts.push(`likeness ${likeness(scores[index])}`);
   parts.push(`${count(index + 1)} of ${count(all)}`);
   return parts.join(", ");
 }
@@ -36,7 +36,7 @@ function label(index) {
 function caption(index) {
   const { ids, scores } = results.items;
   const known = words(ids[index])?.name ?? "";
-  return scores ? `${scores[index].toFixed(2)}  ${known}` : known;
+  return scores ? `${likeness(scores[index])}  ${known}` : known;
 }
 
 const rowHeight = () => (innerWidth <= 700 ? NARROW_SIZES : SIZES)[sizeStep];

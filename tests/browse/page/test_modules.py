@@ -164,3 +164,11 @@ def test_the_page_and_the_server_mean_the_same_by_a_date(page: Page) -> None:
     for text, right in zip(texts, own, strict=True):
         with nullcontext() if right else pytest.raises(UsageError):
             Span.read(text)
+
+
+def test_a_likeness_that_rounds_to_nothing_has_no_sign(page: Page) -> None:
+    values = [0.004, -0.004, -0.006, -0.5, 0.314]
+    shown = page.evaluate(
+        "async (values) => { const { likeness } = await import('/page/dom.js'); return values.map(likeness); }", values
+    )
+    assert shown == ["0.00", "0.00", "-0.01", "-0.50", "0.31"]

@@ -50,6 +50,8 @@ class TrainOptions:
     label_loss: float = 0.0  # weight of a linear classifier on the image embeddings, dropped at the end
     crop_min: float = 1.0  # least side of the random square crop, as a share of the shorter side
     flip: bool = False  # mirror half of the pictures
+    colour: float = 0.0  # how far brightness, contrast and saturation of a picture vary, from 0 to 1
+    erase: float = 0.0  # share of the pictures with a random square hidden
     distill: str | None = None  # bundle to learn from as well: `trainer/distilling.py`
     distill_weight: float = 1.0  # of the teacher's similarities
     distill_features: float = 1.0  # of the directions of its vectors
@@ -169,6 +171,7 @@ class TrainOptions:
             "patience is a number of epochs, 0 for all of them": self.patience < 0,
             "the weight of the label loss must not be negative": not 0 <= self.label_loss < math.inf,
             "the least crop is a share of the shorter side, above 0 and at most 1": not 0 < self.crop_min <= 1,
+            "colour and erase lie between 0 and 1": not (0 <= self.colour <= 1 and 0 <= self.erase <= 1),
             "the vocabulary holds between 300 and 49,152 entries": not 300 <= self.max_vocabulary <= 49_152,
             "the validation share must lie between 0 and 0.5": not 0 < self.validation_share <= 0.5,
             "at least two validation pictures are needed": min(self.validation_limit, self.validation_least) < 2,

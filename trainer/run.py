@@ -181,6 +181,8 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
         same_text=options.same_text,
         crop_min=options.crop_min,
         flip=options.flip,
+        colour=options.colour,
+        erase=options.erase,
         seed=options.seed,
     )
     preprocess = preprocess_from_dict(facts["preprocess"])

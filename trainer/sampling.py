@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clipcli.datasets.sources import Row
 from clipcli.errors import DataError, ImageError
+from trainer.augment import vary
 from trainer.options import SameText
 from trainer.ordering import buffered, packed
 from trainer.pictures import Crop, PictureStore
@@ -148,10 +149,13 @@ class BatchMaker:
         crop_min: float,
         flip: bool,
         seed: int,
+        colour: float = 0.0,
+        erase: float = 0.0,
     ) -> None:
         self.rows, self.plan, self.store = rows, plan, store
         self.tokenise, self.end_id, self.templates = tokenise, end_id, templates
         self.same_text, self.crop_min, self.flip, self.seed = same_text, crop_min, flip, seed
+        self.colour, self.erase = colour, erase
         seen = {rows[number].label for group in plan.groups for number in group}
         self.labels = sorted(label for label in seen if label is not None)
         self.label_number = {label: number for number, label in enumerate(self.labels)}
@@ -183,6 +187,15 @@ class BatchMaker:
                 self.store.crop(int(numbers[number]), crops[number], pixels[place])
             except ImageError as error:
                 broken[int(numbers[number])] = error.reason
+        if self.colour or self.erase:
+            pixels = vary(
+                pixels,
+                colour=self.colour,
+                erase=self.erase,
+                batch_size=len(numbers),
+                own=self.own(len(numbers)),
+                random=np.random.default_rng((self.seed, 7, step)),
+            )
         texts, positives, ignored = self._texts(numbers, random)
         tokens = self.tokenise(texts)
         taught = self.teacher

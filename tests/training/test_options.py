@@ -66,7 +66,9 @@ def test_json_round_trip(tmp_path: Path) -> None:
         ("text_column", 3, "text_column is a text, not 3"),
         ("arch", None, "either a model to start from or an architecture"),
         ("start", "/model", "either a model to start from or an architecture"),
-        ("colour", "red", "unknown training option 'colour'"),
+        ("shade", "red", "unknown training option 'shade'"),
+        ("colour", 1.5, "colour and erase lie between 0 and 1"),
+        ("erase", -0.1, "colour and erase lie between 0 and 1"),
     ],
 )
 def test_values_that_make_no_sense(field: str, value: Any, message: str) -> None:
@@ -128,7 +130,7 @@ def test_the_recipe_of_the_shipped_model_can_be_read() -> None:
         ("lr = ", "cannot be read"),
         ("data = ['x']", "'data' is nothing a recipe sets"),
         ("threads = 3", "'threads' is nothing a recipe sets"),
-        ("colour = 'red'", "'colour' is nothing a recipe sets; it may set anchor, arch, "),
+        ("shade = 'red'", "'shade' is nothing a recipe sets; it may set anchor, arch, "),
         (b"\xff", "cannot be read"),
     ],
 )

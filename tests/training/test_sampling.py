@@ -269,6 +269,15 @@ def test_whole_pictures_where_nothing_is_cropped() -> None:
     assert {crop.side for crop in maker.store.crops} == {1.0}
 
 
+def test_pictures_are_varied_after_they_are_cropped_and_texts_stay_the_same() -> None:
+    rows = captioned(100)
+    plain, varied = maker_of(rows).make(3), maker_of(rows, colour=0.4, erase=1.0).make(3)
+    assert not np.array_equal(plain.pixels, varied.pixels)
+    assert np.array_equal(plain.tokens, varied.tokens)
+    assert np.array_equal(plain.positives, varied.positives)
+    assert np.array_equal(varied.pixels, maker_of(rows, colour=0.4, erase=1.0).make(3).pixels)
+
+
 # The thread
 
 

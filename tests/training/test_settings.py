@@ -63,7 +63,7 @@ def test_values_are_read_as_their_type_says() -> None:
     [
         (["lr"], "--set takes NAME=VALUE, as in --set warmup=0.1, not 'lr'"),
         (["warmpu=1"], "--set: there is no training option 'warmpu'; did you mean warmup?"),
-        (["colour=1"], "--set: there is no training option 'colour'; there are: anchor, batch_size, "),
+        (["shade=1"], "--set: there is no training option 'shade'; there are: anchor, batch_size, "),
         (["data=x.csv"], "data is not given by --set but by DATA"),
         (["start=x"], "start is not given by --set but by --from"),
         (["lr=fast"], "--set lr=fast: lr is a number"),

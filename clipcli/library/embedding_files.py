@@ -62,6 +62,7 @@ def read_extras(path: Path) -> Extras:
         return Extras(
             models=[Origin(**model) for model in fields.get("models", ())],
             not_duplicates=[(str(one), str(other), str(at)) for one, other, at in fields.get("not_duplicates", ())],
+            kept_tags=[(str(digest), str(label), str(at)) for digest, label, at in fields.get("kept_tags", ())],
         )
     except (KeyError, ValueError, TypeError, OSError, BadZipFile) as error:
         raise InputError(f"{path} is damaged ({_first_line(error)})") from error

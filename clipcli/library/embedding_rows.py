@@ -70,12 +70,13 @@ class TagGiven:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extras:
-    """What belongs to no single picture: the models that gave tags, and the pairs of contents decided to be distinct,
-    each with the time of the decision.
+    """What belongs to no single picture: the models that gave tags, the pairs of contents decided to be distinct, each
+    with the time of the decision, and a person's tags of pictures that are gone: digest, label and time.
     """
 
     models: Sequence[Origin] = ()
     not_duplicates: Sequence[tuple[str, str, str]] = ()
+    kept_tags: Sequence[tuple[str, str, str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

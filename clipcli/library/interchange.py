@@ -26,7 +26,13 @@ from clipcli.library.models import StoredModel, keep_own_model, register_model
 from clipcli.library.roots import add_root, contains, read_roots, relative_to
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
-from clipcli.library.tag_transfer import TagWriter, exported_extras, exported_tags, import_decisions
+from clipcli.library.tag_transfer import (
+    TagWriter,
+    exported_extras,
+    exported_tags,
+    import_decisions,
+    import_kept_tags,
+)
 from clipcli.photos.facts import Facts
 
 __all__ = ["Imported", "export_embeddings", "import_embeddings", "origin_of", "tagged_without_row"]
@@ -155,6 +161,7 @@ def import_embeddings(library: Library, source: Path, *, on_progress: OnRows) ->
     with library.write() as connection:
         keep_own_model(library, model_id)
         writer.imported.decisions = import_decisions(source, connection, extras)
+        writer.imported.tags += import_kept_tags(source, connection, extras)
     return writer.imported
 
 

@@ -13,7 +13,7 @@ from clipcli.errors import InputError
 from clipcli.library.embedding_rows import Extras, Origin, TagGiven
 from clipcli.library.tags import BY_HAND
 
-__all__ = ["TagWriter", "exported_extras", "exported_tags", "import_decisions"]
+__all__ = ["TagWriter", "exported_extras", "exported_tags", "import_decisions", "import_kept_tags"]
 
 
 def exported_extras(connection: sqlite3.Connection) -> tuple[Extras, dict[int, int]]:
@@ -22,16 +22,21 @@ def exported_extras(connection: sqlite3.Connection) -> tuple[Extras, dict[int, i
         "SELECT id, identity, precision, name, folder, dimension FROM models "
         "WHERE id IN (SELECT DISTINCT model_id FROM tags) ORDER BY id"
     ).fetchall()
-    (decides,) = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'not_duplicates'"
-    ).fetchone()
-    columns = "digest, other_digest, decided_at"
-    decisions = connection.execute(f"SELECT {columns} FROM not_duplicates ORDER BY 1, 2") if decides else ()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def rows_of(table: str, columns: str) -> list[tuple[str, str, str]]:
+        """None of a table that an older library, which may only be read, does not have."""
+        return list(connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2")) if table in tables else []
+
     models = [
         Origin(identity=identity, precision=precision, model=name, folder=folder, dimension=dimension)
         for _, identity, precision, name, folder, dimension in rows
     ]
-    extras = Extras(models=models, not_duplicates=[(one, other, at) for one, other, at in decisions])
+    extras = Extras(
+        models=models,
+        not_duplicates=rows_of("not_duplicates", "digest, other_digest, decided_at"),
+        kept_tags=rows_of("kept_tags", "digest, label, created_at"),
+    )
     return extras, {row[0]: place for place, row in enumerate(rows)}
 
 
@@ -107,3 +112,21 @@ def import_decisions(source: Path, connection: sqlite3.Connection, extras: Extra
         ).rowcount
         for pair in extras.not_duplicates
     )
+
+
+def import_kept_tags(source: Path, connection: sqlite3.Connection, extras: Extras) -> int:
+    """A person's tags of pictures the other library had: given to those of that content here, else kept for them.
+
+    How many the library did not know. Raises InputError.
+    """
+    new = 0
+    for digest, label, at in extras.kept_tags:
+        if not (re.fullmatch("[0-9a-f]{64}", digest) and label and at):
+            raise InputError(f"{os.fsdecode(source)} is damaged (a tag of nothing)")
+        here = [number for (number,) in connection.execute("SELECT id FROM images WHERE digest = ?", (digest,))]
+        if not here:
+            statement = "INSERT OR IGNORE INTO kept_tags (digest, label, created_at) VALUES (?, ?, ?)"
+            new += connection.execute(statement, (digest, label, at)).rowcount
+        for image_id in here:
+            new += TagWriter(extras).write(connection, image_id, [TagGiven(label=label, score=None, model=None, at=at)])
+    return new

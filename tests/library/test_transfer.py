@@ -44,6 +44,7 @@ TAGS = (
     "created_at FROM tags JOIN images ON images.id = image_id JOIN roots ON roots.id = root_id "
     "LEFT JOIN models ON models.id = model_id ORDER BY 1, 2, 3"
 )
+KEPT = "SELECT digest, label, created_at FROM kept_tags ORDER BY 1, 2"
 DECISIONS = "SELECT digest, other_digest, decided_at FROM not_duplicates ORDER BY 1, 2"
 
 
@@ -86,7 +87,9 @@ def libraries(draw: st.DrawFn) -> dict[str, Any]:
         )  # fmt: skip
     pairs = draw(st.sets(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=5))
     decisions = sorted({(f"{min(pair):064x}", f"{max(pair):064x}", "2024-01-01T00:00:00Z") for pair in pairs})
-    return {"pictures": pictures, "decisions": decisions}
+    gone = draw(st.sets(st.tuples(st.integers(6, 9), st.sampled_from(WORDS[:3])), max_size=3))
+    kept = sorted((f"{digest:064x}", label, "2022-01-01T00:00:00Z") for digest, label in gone)
+    return {"pictures": pictures, "decisions": decisions, "kept": kept}
 
 
 def build(file: Path, content: dict[str, Any]) -> None:
@@ -114,6 +117,7 @@ def build(file: Path, content: dict[str, Any]) -> None:
                 [(image_id, label, score, model) for label, (score, model) in one["tags"].items()],
             )
         connection.executemany("INSERT INTO not_duplicates VALUES (?, ?, ?)", content["decisions"])
+        connection.executemany("INSERT INTO kept_tags VALUES (?, ?, ?)", content["kept"])
 
 
 def export(file: Path, target: Path) -> None:
@@ -137,15 +141,15 @@ def test_everything_comes_back(suffix: str, content: dict[str, Any]) -> None:
         build(first, content)
         export(first, folder / f"out{suffix}")
         result = bring_in(second, folder / f"out{suffix}")
-        for query in (EVERYTHING, TAGS, DECISIONS):
+        for query in (EVERYTHING, TAGS, DECISIONS, KEPT):
             assert rows(second, query) == rows(first, query)
         assert (result.added, result.pictures) == (len(content["pictures"]),) * 2
-        assert result.tags == len(rows(first, TAGS))
+        assert result.tags == len(rows(first, TAGS)) + len(content["kept"])
         assert result.decisions == len(content["decisions"])
         assert integrity(second) == "ok"
         again = bring_in(second, folder / f"out{suffix}")
         assert (again.added, again.tags, again.decisions, again.known) == (0, 0, 0, len(content["pictures"]))
-        for query in (EVERYTHING, TAGS, DECISIONS):
+        for query in (EVERYTHING, TAGS, DECISIONS, KEPT):
             assert rows(second, query) == rows(first, query)
 
 
@@ -155,7 +159,7 @@ def one_picture(tags: dict[str, tuple[float | None, int | None]]) -> dict[str, A
         **facts, "root": b"/photos", "path": b"a.jpg", "size": 1, "mtime_ns": 1, "digest": "1" * 64, "width": 9,
         "format": "JPEG", "orientation": 1, "truncated": 0, "vector_frames": 1, "tags": tags,
     }  # fmt: skip
-    return {"pictures": [picture], "decisions": []}
+    return {"pictures": [picture], "decisions": [], "kept": []}
 
 
 @SUFFIX
@@ -173,6 +177,18 @@ def test_tags_that_are_there_stay_but_a_persons_come_first(suffix: str, tmp_path
         "new": (0.1, "b"),
         "kept": (0.1, None),
     }
+
+
+def test_tags_kept_for_a_picture_that_is_here(tmp_path: Path) -> None:
+    build(
+        tmp_path / "theirs.db", {"pictures": [], "decisions": [], "kept": [("1" * 64, "own", "2022-01-01T00:00:00Z")]}
+    )
+    build(tmp_path / "mine.db", one_picture({"own": (0.9, 1)}))
+    export(tmp_path / "theirs.db", tmp_path / "out.npz")
+    assert bring_in(tmp_path / "mine.db", tmp_path / "out.npz").tags == 1
+    assert [row[2:5] for row in rows(tmp_path / "mine.db", TAGS)] == [("own", None, None)]
+    assert rows(tmp_path / "mine.db", KEPT) == []
+    assert bring_in(tmp_path / "mine.db", tmp_path / "out.npz").tags == 0
 
 
 def without_what_came_later(path: Path) -> None:
@@ -277,6 +293,7 @@ def test_other_programs_see_the_tags(tmp_path: Path) -> None:
         ("vector_frames", [0]),
         ("clip_extras", '{"not_duplicates": [["x", "y", "z"]]}'),
         ("clip_extras", '{"not_duplicates": [["x"]]}'),
+        ("clip_extras", '{"kept_tags": [["x", "y", "z"]]}'),
         ("clip_extras", '{"models": [{"identity": "x"}]}'),
         ("clip_extras", "["),
     ],

@@ -24,6 +24,7 @@ __all__ = ["MOST_ON_A_SHEET", "check_sheet", "sheet_side", "write_sheet"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pdf")
 MOST_ON_A_SHEET = 2000
 MOST_MEGAPIXELS = 120  # of one picture: 360 MB of memory
+MOST_ENLARGED = 2
 MOST_PIXELS_HIGH = 65_000  # JPEG counts to 65,535
 INK, FAINT, PAPER, FRAME = (27, 27, 27), (89, 89, 89), (255, 255, 255), (150, 150, 150)
 
@@ -210,14 +211,15 @@ def _drawn(
 
 
 def _fitted(picture: Picture | ImageError, measures: _Measures) -> Picture | ImageError:
-    """The picture whole in its box. A small one stays as it is."""
+    """The picture whole in its box. A small one is enlarged a little: rows of many sizes look torn."""
     from PIL import Image
 
     if isinstance(picture, ImageError):
         return picture
-    small = picture.copy()
-    small.thumbnail(measures.box, Image.Resampling.LANCZOS)
-    return small
+    wide, high = measures.box
+    scale = min(wide / picture.width, high / picture.height, MOST_ENLARGED)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _high(picture: Picture | ImageError, measures: _Measures) -> int:

@@ -55,7 +55,22 @@ def test_every_picture_is_on_it_and_it_may_be_made_again(ending: str, tmp_path: 
     if ending == "pdf":
         assert pages_of(path) == 1
     else:
-        assert all(4000 < count < 5600 for count in colours_on(Image.open(path)))  # 80 x 60 pixels each
+        twice = 4 * 80 * 60  # pixels: small pictures are shown twice as large
+        assert all(0.9 * twice < count < 1.1 * twice for count in colours_on(Image.open(path)))
+
+
+@pytest.mark.parametrize(
+    ("came", "shown"),
+    [((2000, 100), (360, 18)), ((360, 270), (360, 270)), ((160, 160), (270, 270)), ((50, 40), (100, 80))],
+)
+def test_pictures_of_all_sizes_fill_their_boxes_and_small_ones_are_enlarged_to_twice(
+    came: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    measures = contact_sheet._measures(gallery(4), Path("sheet.png"))
+    assert measures.box == (360, 270)
+    fitted = contact_sheet._fitted(Image.new("RGB", came), measures)
+    assert isinstance(fitted, Image.Image)
+    assert fitted.size == shown
 
 
 def test_a_pdf_has_as_many_pages_as_it_takes(tmp_path: Path) -> None:

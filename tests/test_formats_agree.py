@@ -22,6 +22,7 @@ from tests.test_search import bundle, own_library, own_photos
 __all__ = ["bundle", "own_library", "own_photos"]  # fixtures
 
 COMMANDS: dict[str, list[str]] = {
+    "embed": ["embed", ".", "--dry-run"],
     "search": ["search", "red"],
     "search --facts": ["search", "red", "--facts"],
     "similar": ["similar", "red.png"],

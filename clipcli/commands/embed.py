@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.commands.options import Device, DeviceOption, LibraryOption, ModelOption, Precision, PrecisionOption
+from clipcli.commands.options import (
+    Device,
+    DeviceOption,
+    Format,
+    FormatOption,
+    LibraryOption,
+    ModelOption,
+    Precision,
+    PrecisionOption,
+)
 from clipcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,12 +93,13 @@ def embed(
     force: Annotated[
         bool, typer.Option("--force", help="Embed every picture again, and try again what could not be read.")
     ] = False,
+    format: FormatOption = None,
 ) -> None:
     """Index folders of pictures into a library.
 
     Only what is new or has changed is embedded, so the same command again brings the library up to date. It can be
     stopped at any moment and goes on from there. Files that cannot be read are listed with the reason, and the
-    exit code is then 3.
+    exit code is then 3. With --format one record on stdout says what came of the run.
 
     A library is searched with the model that all its pictures were last embedded with, and goes on with it: -m gives
     it another one, which is said.
@@ -102,7 +112,16 @@ def embed(
       clip embed ~/Pictures --watch
       clip embed /mnt/disk/photos --db /mnt/disk/photos/.clip/library.db
     """
-    from clipcli.commands.index_run import Teller, judge, model_for, say_done, say_own_model, say_preview
+    from clipcli.commands.index_run import (
+        FIELDS,
+        Teller,
+        judge,
+        model_for,
+        run_record,
+        say_done,
+        say_own_model,
+        say_preview,
+    )
     from clipcli.commands.watching import watch_folders
     from clipcli.library.decoders import Decoders
     from clipcli.library.indexing import IndexOptions, index_folders, preview, workers_for
@@ -116,6 +135,7 @@ def embed(
     from clipcli.photos.decode import DEFAULT_MAX_MEGAPIXELS
     from clipcli.render.notes import say
     from clipcli.render.progress import progress_bar
+    from clipcli.render.records import write_records
     from clipcli.render.text import short_path
 
     def load(library: Library | None) -> Model:
@@ -123,6 +143,11 @@ def embed(
 
     if watch and dry_run:
         raise UsageError("--watch and --dry-run do not go together")
+    written = None if format == Format.table else format
+    if written == Format.paths:
+        raise UsageError("the record of a run has no paths: take json, ndjson, csv or tsv")
+    if watch and written not in (None, Format.ndjson):
+        raise UsageError("--watch goes on without end, and so with --format ndjson alone")
     options = IndexOptions(
         batch_size=batch_size,
         max_megapixels=DEFAULT_MAX_MEGAPIXELS if max_megapixels is None else max_megapixels,
@@ -138,7 +163,7 @@ def embed(
     if not os.path.lexists(file):
         check_place(file)
     if watch:
-        watch_folders(file, named, options, load, frames_given=frames is not None)
+        watch_folders(file, named, options, load, frames_given=frames is not None, records=written is not None)
         return
     with ExitStack() as stack:
         if not dry_run:
@@ -150,7 +175,10 @@ def embed(
             options = with_frames_of(library, options)
         loaded = load(library)
         if lock is None:
-            say_preview(preview(library, named, loaded, options))
+            report = preview(library, named, loaded, options)
+            say_preview(report)
+            if written is not None:
+                write_records([run_record(report, loaded)], format=written, fields=FIELDS)
             return
         if library is None:  # made only once it is clear that there is something to put in, and a model to do it with
             targets(named, ())
@@ -169,4 +197,6 @@ def embed(
             raise
         say_own_model(library, before)
     say_done(report, loaded)
+    if written is not None:
+        write_records([run_record(report, loaded)], format=written, fields=FIELDS)
     judge(report)

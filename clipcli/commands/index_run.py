@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from clipcli.render.progress import Bar
 
 
+FIELDS = (
+    "considered", "embedded", "unchanged", "recognised", "skipped", "newly_skipped", "pending", "forgotten",
+    "kept_tags", "held", "absent", "left_out_files", "left_out_folders", "model", "precision", "seconds",
+)  # fmt: skip
+
+
 class Teller:
     """Tells the person where a run stands: the bar moves, skipped files are listed as they turn up."""
 
@@ -103,11 +109,34 @@ def say_preview(report: IndexReport) -> None:
     from clipcli.render.notes import counted, say
 
     _absent(report)
-    say(
-        f"would look at {counted(report.considered, 'file')}: {report.pending:,} to read (new, changed or moved), "
-        f"{report.unchanged:,} unchanged, {report.skipped:,} that cannot be read; "
-        f"{report.forgotten:,} would be forgotten unless they have only moved{_left_out(report)}"
-    )
+    known = f", {report.unchanged:,} unchanged" if report.unchanged else ""
+    bad = f", {report.skipped:,} that cannot be read" if report.skipped else ""
+    say(f"would look at {counted(report.considered, 'file')}: {report.pending:,} new, changed or moved{known}{bad}")
+    if report.forgotten:
+        say(f"would forget {counted(report.forgotten, 'picture')}, unless they have only moved")
+    _left_out(report)
+
+
+def run_record(report: IndexReport, model: Model) -> dict[str, object]:
+    """What came of a run, for scripts."""
+    return {
+        "considered": report.considered,
+        "embedded": report.embedded,
+        "unchanged": report.unchanged,
+        "recognised": report.recognised,
+        "skipped": report.skipped,
+        "newly_skipped": len(report.newly_skipped),
+        "pending": report.pending,
+        "forgotten": report.forgotten,
+        "kept_tags": report.kept_tags,
+        "held": sum(report.emptied.values()),
+        "absent": len(report.absent),
+        "left_out_files": report.left_out.files,
+        "left_out_folders": report.left_out.folders,
+        "model": model.name,
+        "precision": model.precision,
+        "seconds": round(report.seconds, 3),
+    }
 
 
 def judge(report: IndexReport) -> None:
@@ -132,39 +161,43 @@ def say_own_model(library: Library, before: StoredModel | None) -> None:
 
 
 def say_done(report: IndexReport, model: Model) -> None:
-    """What was done, in one line, which names the model where nothing has yet."""
+    """What was done: what became of the files in one line, which names the model where nothing has yet."""
     from clipcli.render.notes import counted, say, say_cut_short
 
     _absent(report)
     if not (report.considered or report.forgotten):
         if not (report.absent or report.emptied):
-            say(f"no pictures there{_left_out(report)}")
+            say("no pictures there")
+        _left_out(report)
         return
-    cut = f" ({report.truncated:,} of them from what is left of a file cut short)" if report.truncated else ""
-    parts = [f"{report.embedded:,} embedded{cut}"]
+    parts = [f"{report.embedded:,} embedded"] if report.embedded else []
     if report.unchanged:
         parts.append(f"{report.unchanged:,} unchanged")
     if report.recognised:
-        parts.append(f"{report.recognised:,} recognised (moved, copied or touched)")
+        parts.append(f"{report.recognised:,} recognised")
     if report.skipped:
-        known = f" ({report.known_bad:,} of them known before)" if report.known_bad else ""
+        known = f" ({report.known_bad:,} known)" if report.known_bad else ""
         parts.append(f"{report.skipped:,} skipped{known}")
-    forgotten = f"; {counted(report.forgotten, 'picture')} forgotten, the files are gone" if report.forgotten else ""
+    by = "" if report.embedded else f" ({model.name}, {model.precision})"
+    say(f"{counted(report.considered, 'file')}: {', '.join(parts) or '0 embedded'}; {report.seconds:.1f} s{by}")
+    if report.truncated:
+        say(f"{report.truncated:,} of the embedded: what is left of a file cut short")
+    if report.forgotten:
+        say(f"{counted(report.forgotten, 'picture')} forgotten, the files are gone")
     if report.kept_tags:
-        forgotten += f" ({counted(report.kept_tags, 'tag')} by hand kept for when they are back)"
-    by = "" if report.embedded else f" (model {model.name}, {model.precision})"
-    did = f"{', '.join(parts)}{forgotten}{_left_out(report)}"
-    say(f"{counted(report.considered, 'file')}: {did}; {report.seconds:.1f} s{by}")
+        say(f"{counted(report.kept_tags, 'tag')} by hand kept for when they are back")
+    _left_out(report)
     say_cut_short(skip.reason for skip in report.newly_skipped)
 
 
-def _left_out(report: IndexReport) -> str:
-    from clipcli.render.notes import counted
+def _left_out(report: IndexReport) -> None:
+    from clipcli.render.notes import counted, say
 
     left = report.left_out
     parts = [counted(left.files, "picture")] if left.files else []
     parts += [counted(left.folders, "folder")] if left.folders else []
-    return f"; {' and '.join(parts)} left out by rules" if parts else ""
+    if parts:
+        say(f"{' and '.join(parts)} left out by rules")
 
 
 def _absent(report: IndexReport) -> None:

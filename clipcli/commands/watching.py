@@ -22,11 +22,12 @@ LoadModel = Callable[["Library | None"], "Model"]
 
 
 def watch_folders(
-    file: Path, named: Sequence[bytes], options: IndexOptions, load: LoadModel, *, frames_given: bool
+    file: Path, named: Sequence[bytes], options: IndexOptions, load: LoadModel, *, frames_given: bool, records: bool
 ) -> None:
     """Index folders, then keep the library up to date with them until Ctrl-C. `load` finds the model for a library.
 
-    Unless `frames_given`, the library says how many frames are taken.
+    Unless `frames_given`, the library says how many frames are taken. With `records` the first run, and each that
+    changes anything, writes a line of JSON to stdout.
 
     Raises UsageError for a name that is no folder, LibraryLockedError where another process does the same.
     """
@@ -37,7 +38,7 @@ def watch_folders(
     folders = _folders(named)
     with WatchLock(file, folders):
         try:
-            runs = _Runs(file, options, load, frames_given=frames_given)
+            runs = _Runs(file, options, load, frames_given=frames_given, records=records)
             Watcher(folders, update=runs.update, tell=_say_news).run()
         except KeyboardInterrupt:
             say("no longer watching; the same command goes on from there")
@@ -47,11 +48,14 @@ def watch_folders(
 class _Runs:
     """The first run, which is told as any other, and the small ones after it. The lock is held by each for itself."""
 
-    def __init__(self, file: Path, options: IndexOptions, load: LoadModel, *, frames_given: bool) -> None:
+    def __init__(
+        self, file: Path, options: IndexOptions, load: LoadModel, *, frames_given: bool, records: bool
+    ) -> None:
         self._file = file
         self._options = options
         self._load = load
         self._frames_given = frames_given
+        self._records = records
         self._model: Model | None = None
         self._first = True
         self._emptied: dict[bytes, int] = {}  # told last
@@ -86,7 +90,8 @@ class _Runs:
                     unsettled=unsettled,
                     look_for_damage=False,  # the first run has, and a photograph is to be there at once
                 )
-                _say_update(report)
+                if _say_update(report):
+                    self._record(report)
                 self._tell_emptied(report)
                 return
             bar = stack.enter_context(progress_bar("Looking through folders", unit="pictures"))
@@ -99,9 +104,17 @@ class _Runs:
                 raise
             say_own_model(library, before)
         say_done(report, self._model)
+        self._record(report)
         self._emptied = report.emptied
         self._first = False
         self._options = replace(self._options, force=False)  # once is enough
+
+    def _record(self, report: IndexReport) -> None:
+        from clipcli.commands.index_run import FIELDS, run_record
+        from clipcli.render.records import write_records
+
+        if self._records and self._model is not None:
+            write_records([run_record(report, self._model)], format="ndjson", fields=FIELDS)
 
     def _tell_emptied(self, report: IndexReport) -> None:
         from clipcli.commands.index_run import say_emptied
@@ -149,8 +162,8 @@ def _say_skipped(progress: Progress) -> None:
         say(f"{_clock()}skipped {short_path(skip.path)}: {skip.reason} ({skip.detail})")
 
 
-def _say_update(report: IndexReport) -> None:
-    """One line where something has changed."""
+def _say_update(report: IndexReport) -> bool:
+    """One line where something has changed; whether it has."""
     from clipcli.render.notes import say
 
     done = {
@@ -159,8 +172,10 @@ def _say_update(report: IndexReport) -> None:
         "skipped": sum(skip.reason != _GONE_AGAIN for skip in report.newly_skipped),
         "forgotten": report.forgotten,
     }
-    if any(done.values()):
+    changed = any(done.values())
+    if changed:
         say(_clock() + ", ".join(f"{count:,} {what}" for what, count in done.items() if count))
+    return changed
 
 
 def _clock() -> str:

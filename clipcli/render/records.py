@@ -32,8 +32,11 @@ def write_records(records: Iterable[Record], *, format: str, fields: Sequence[st
 
     `fields` orders the columns and has `path_b64` after `path`: JSON carries it only where a path is not UTF-8, CSV and
     TSV always have the column. Paths are written once each, in the order they first appear. JSON lines and paths are
-    written as the records come; on a terminal all come first, since a progress bar may be showing meanwhile.
+    written as the records come; on a terminal all come first, since a progress bar may be showing meanwhile. Raises
+    UsageError where paths are wanted of records that have none.
     """
+    if format == "paths" and "path" not in fields:
+        raise UsageError("these results have no paths: take json, ndjson, csv or tsv")
     if _on_terminal():
         records = list(records)
     if format == "paths":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -10,7 +11,8 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,9 +21,13 @@ from typer.testing import CliRunner
 
 from clipcli import Library as PythonLibrary
 from clipcli.app import app
+from clipcli.bundle.encoder import Model
+from clipcli.commands.index_run import say_done
+from clipcli.library.report import IndexReport
 from clipcli.library.search import paths_of
 from clipcli.library.store import Library
 from clipcli.library.vectors import vectors
+from clipcli.photos.ignoring import LeftOut
 from tests.structure.source import ROOT
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -74,7 +80,7 @@ def test_first_and_second_run(embed: Embed, photo_folder: Callable[..., Path]) -
     assert lines[1].startswith("3 files: 3 embedded; ")
     second = embed(folder, model=False)  # the library's own model, without being told
     assert second.exit_code == 0
-    assert second.stderr.startswith("3 files: 0 embedded, 3 unchanged; ")
+    assert second.stderr.startswith("3 files: 3 unchanged; ")
 
 
 def test_the_librarys_precision_is_kept(embed: Embed, photo_folder: Callable[..., Path]) -> None:
@@ -89,8 +95,33 @@ def test_a_dry_run_makes_nothing(embed: Embed, photo_folder: Callable[..., Path]
     folder = photo_folder(count=3)
     result = embed(folder, "--dry-run")
     assert result.exit_code == 0
-    assert result.stderr.startswith("would look at 3 files: 3 to read (new, changed or moved), 0 unchanged")
+    assert result.stderr.startswith("would look at 3 files: 3 new, changed or moved\n")
     assert not library_file.exists()
+
+
+def test_the_record_of_a_run(embed: Embed, photo_folder: Callable[..., Path]) -> None:
+    folder = photo_folder(count=3)
+    (folder / "000.jpg").write_text("no picture")
+    result = embed(folder, "--format", "json")
+    assert result.exit_code == 3
+    (record,) = json.loads(result.stdout)
+    assert (record["considered"], record["embedded"], record["newly_skipped"]) == (3, 2, 1)
+    assert embed(folder, "--format", "table").stdout == ""
+    for wrong in (["--format", "paths"], ["--watch", "--format", "json"]):
+        assert embed(folder, *wrong).exit_code == 2
+
+
+def test_what_is_said_of_a_run_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    say_done(
+        IndexReport(
+            considered=4_321, unchanged=4_320, known_bad=1, others=0, left_out=LeftOut(files=1234, folders=12),
+            pending=0, truncated=5, forgotten=12_345, kept_tags=1234, seconds=12.3,
+        ),
+        cast(Model, SimpleNamespace(name="starter", precision="int8")),
+    )  # fmt: skip
+    told = capsys.readouterr().err
+    assert told.startswith("4,321 files: 4,320 unchanged, 1 skipped (1 known); 12.3 s (starter, int8)\n")
+    assert max(map(len, told.splitlines())) <= 80
 
 
 def test_frames_and_truncated_files(embed: Embed, photo_folder: Callable[..., Path]) -> None:
@@ -104,7 +135,8 @@ def test_frames_and_truncated_files(embed: Embed, photo_folder: Callable[..., Pa
     assert "cut.jpg: truncated (" in first.stderr
     second = embed(folder, "--accept-truncated", "--frames", "3")
     assert second.exit_code == 0
-    assert "3 files: 2 embedded (1 of them from what is left of a file cut short), 1 unchanged" in second.stderr
+    assert "3 files: 2 embedded, 1 unchanged; " in second.stderr
+    assert "\n1 of the embedded: what is left of a file cut short\n" in second.stderr
     assert embed(folder, "--frames", "65").exit_code == 2
     assert "more than 0 seconds" in embed(folder, "--seconds-per-file", "0").stderr
 
@@ -113,7 +145,7 @@ def test_what_is_forgotten_or_absent_is_said(embed: Embed, photo_folder: Callabl
     folder = photo_folder(count=2)
     embed(folder)
     (folder / "000.jpg").unlink()
-    assert "1 unchanged; 1 picture forgotten, the files are gone" in embed(folder).stderr
+    assert "\n1 picture forgotten, the files are gone\n" in embed(folder).stderr
     shutil.rmtree(folder)
     folder.mkdir()
     result = embed(folder)
@@ -273,7 +305,7 @@ def test_a_hostile_folder(tmp_path: Path, bundle: Path, photo_folder: Callable[.
 
     second = run("embed", str(folder))
     assert second.returncode == 0, second.stderr.decode()
-    assert "9 files: 0 embedded, 3 unchanged, 6 skipped (6 of them known before)" in second.stderr.decode()
+    assert "9 files: 3 unchanged, 6 skipped (6 known)" in second.stderr.decode()
 
     found = run("search", "red", "-0")
     assert set(found.stdout.rstrip(b"\0").split(b"\0")) == {
@@ -319,7 +351,7 @@ def test_a_folder_without_its_pictures_is_said(
     (photos / ".DS_Store").write_bytes(b"")
     line = "none of the 3 pictures known in my photos is there: is its disk mounted? the library keeps what it knows"
     preview = embed("--dry-run", photos)
-    assert (preview.exit_code, line in preview.stderr, "0 would be forgotten" in preview.stderr) == (0, True, True)
+    assert (preview.exit_code, line in preview.stderr, "would forget" in preview.stderr) == (0, True, False)
     run = embed(photos)
     assert run.exit_code == 0
     assert f"{line}; if that is gone for good: clip library forget --gone '{photos}'\n" in run.stderr

@@ -44,9 +44,9 @@ def test_embedding_with_another_model_says_that_searches_use_it(photos: Path) ->
 
 
 def test_a_run_with_nothing_to_do_names_its_model(photos: Path) -> None:
-    assert "(model a" not in clip("embed", "-m", "a", str(photos)).stderr
+    assert "(a, fp32)" not in clip("embed", "-m", "a", str(photos)).stderr
     assert "2 unchanged" in (told := clip("embed", str(photos)).stderr)
-    assert "(model a, fp32)" in told
+    assert "(a, fp32)" in told
 
 
 def test_a_default_changes_nothing_for_a_library_and_says_so(photos: Path) -> None:

@@ -85,6 +85,7 @@ def test_records_are_those_the_commands_write() -> None:
         eval_retrieval,
         eval_robustness,
         export,
+        index_run,
         judging,
         library,
         models,
@@ -95,6 +96,7 @@ def test_records_are_those_the_commands_write() -> None:
     )
 
     written = {
+        "embed": index_run.FIELDS,
         "search`, `similar": results.FIELDS,
         "search --facts`, `similar --facts": results.FIELDS + results.FACT_FIELDS,
         "duplicates": duplicate_groups.FIELDS,

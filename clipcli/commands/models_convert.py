@@ -48,7 +48,7 @@ def convert(
     )
     say(f"written to {written}: {load}")
     spec = read_spec(source)
-    if to == "transformers" and spec.sigmoid:
+    if to == "transformers" and spec.logit_bias is not None:
         say("texts of SigLIP are filled up to their full length: ask its tokenizer for padding='max_length'")
     otherwise = cleaned_otherwise(spec, to)
     if otherwise:

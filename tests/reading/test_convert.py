@@ -89,7 +89,7 @@ def test_names_and_shapes_are_the_peers_and_the_embeddings_stay(to: str, name: s
 def test_a_siglip_tower_goes_into_transformers_from_openclip(tmp_path: Path) -> None:
     reference = load("openclip-siglip1")
     made = bundle_of(reference, tmp_path)
-    with pytest.raises(UsageError, match="OpenCLIP has no SigLIP tower of the sizes"):
+    with pytest.raises(UsageError, match="none of these sizes"):
         convert_model(made, tmp_path / "back", to="open-clip")
     folder = convert_model(made, tmp_path / "written", to="transformers")
     config = json.loads((folder / "config.json").read_text())

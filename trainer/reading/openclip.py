@@ -17,7 +17,7 @@ from trainer.config import Activation
 from trainer.reading.apple import is_apple
 from trainer.reading.found import CLIP_MEAN, CLIP_STD, Choices, Found
 from trainer.reading.names import from_openclip
-from trainer.reading.sizes import Known, describe
+from trainer.reading.sizes import Known, check_stated, describe
 from trainer.reading.tokenizer_files import Words, clip_words, words_of_folder
 from trainer.reading.vocabulary import OPENAI_MARKERS, OPENCLIP_MARKERS
 from trainer.reading.weights_file import is_torchscript, read_tensors, tensors_in
@@ -99,6 +99,9 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         raise ModelError(f"{folder} has a configuration but no weights ({' or '.join(_WEIGHTS)})")
     state = from_openclip(tensors_in(read_tensors(weights)))
     config = describe(state, _known(model, vision, text, choices, state, where))
+    check_stated(
+        config, {} if "timm_model_name" in vision else vision, text, width="width", layers="layers", where=where
+    )
     if config.text.form == "clip" and text.get("pool_type", "argmax") != "argmax":
         raise ModelError(f"{where}: text is pooled by {text['pool_type']!r}, which is not known here")
     words = _words(folder, text, config.text.vocab_size, choices)

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from trainer.architectures import ARCHITECTURES
 from trainer.config import Activation, ArchConfig, MobileConfig, ResNetConfig, TextConfig, ViTConfig
 from trainer.towers import Clip
 
-__all__ = ["Known", "describe"]
+__all__ = ["Known", "check_stated", "describe"]
 
 State = Mapping[str, Tensor]
 _HEAD = 64  # numbers per head, in every model of the original release
@@ -53,6 +54,26 @@ def describe(state: State, known: Known) -> ArchConfig:
         return _named(_describe(state, known))
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
         raise ModelError(f"the weights are of no architecture known here: {error!r}") from error
+
+
+def check_stated(
+    config: ArchConfig, vision: Mapping[str, Any], text: Mapping[str, Any], *, width: str, layers: str, where: str
+) -> None:
+    """Hold the weights against the sizes that the configuration of each tower states under these names.
+
+    Raises ModelError: where the two differ, heads and activation are not those of these weights either, or the last
+    blocks are missing.
+    """
+    for tower, found, stated in (("image", config.image, vision), ("text", config.text, text)):
+        if isinstance(found, MobileConfig):
+            continue
+        for name, is_in_weights in ((width, found.width), (layers, found.layers)):
+            said = stated.get(name, is_in_weights)
+            if (tuple(said) if isinstance(said, list) else said) != is_in_weights:
+                raise ModelError(
+                    f"{where} says that the {tower} tower's {name} is {said}, in the weights it is {is_in_weights}: "
+                    "one of the two files is of another model or incomplete"
+                )
 
 
 def _describe(state: State, known: Known) -> ArchConfig:
@@ -91,7 +112,7 @@ def _describe(state: State, known: Known) -> ArchConfig:
         )
     other = known.text_activation
     return ArchConfig(
-        name="other sizes",
+        name=f"{'ResNet' if is_resnet else 'SigLIP' if siglip else 'ViT'} of other sizes",
         embedding_dim=embedding_dim,
         image=image,
         text=text,

@@ -17,7 +17,7 @@ from trainer.config import Activation
 from trainer.reading.found import Choices, Found
 from trainer.reading.names import from_transformers
 from trainer.reading.sentencepieces import PIECES_FILE
-from trainer.reading.sizes import Known, describe
+from trainer.reading.sizes import Known, check_stated, describe
 from trainer.reading.tokenizer_files import Words, clip_words, siglip_words, words_of_folder
 from trainer.reading.vocabulary import OPENAI_MARKERS
 from trainer.reading.weights_file import read_tensors
@@ -62,6 +62,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
     weights, tensors = _weights(folder)
     state = from_transformers(tensors)
     config = describe(state, _known(kind, vision, text, choices, where))
+    check_stated(config, vision, text, width="hidden_size", layers="num_hidden_layers", where=where)
     words = _words(folder, kind, config.text.vocab_size, choices)
     return Found(
         kind=f"transformers folder ({kind})",

@@ -85,7 +85,7 @@ def _vision(config: ArchConfig) -> dict[str, Any]:
         key = f"{image.width}/{image.patch_size}/{image.image_size}"
         size, activation = _TIMM.get(key, ("", config.activation))
         if not size:
-            raise UsageError(f"OpenCLIP has no SigLIP tower of the sizes of {config.name}")
+            raise UsageError(f"OpenCLIP has SigLIP's towers by name alone, and none of these sizes ({config.name})")
         if activation != config.activation:
             raise UsageError(
                 f"OpenCLIP's tower for {config.name} computes {activation}, this model was trained with "

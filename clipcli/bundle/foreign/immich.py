@@ -68,7 +68,7 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
     return GraphSource(
         kind="ONNX in Immich's layout",
         folder=folder,
-        architecture=str(section(config, "vision_cfg", where).get("timm_model_name") or "OpenCLIP"),
+        architecture=str(section(config, "vision_cfg", where).get("timm_model_name") or "CLIP"),
         pairs=pairs,
         names=names,
         preprocess=_preprocess(folder / IMAGE / "preprocess_cfg.json", pair),

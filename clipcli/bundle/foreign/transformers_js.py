@@ -29,7 +29,8 @@ from clipcli.errors import ModelError, NotFoundError, UsageError
 __all__ = ["COMBINED", "ENDINGS", "FOLDER", "is_layout", "read_layout"]
 
 FOLDER = "onnx"
-MODEL_TYPES = ("clip", "siglip")
+_ARCHITECTURES = {"clip": "CLIP", "siglip": "SigLIP"}
+MODEL_TYPES = tuple(_ARCHITECTURES)
 # The ending of a file's name by precision; of several the first that is there.
 ENDINGS = {"fp32": ("",), "fp16": ("_fp16",), "int8": ("_quantized", "_int8")}
 # A graph of both towers with their logits. Which precision of it is read makes no difference to the scale.
@@ -70,7 +71,7 @@ def read_layout(folder: Path, answers: Answers) -> GraphSource:
     return GraphSource(
         kind=f"ONNX in the layout of transformers.js ({family})",
         folder=folder,
-        architecture=family,
+        architecture=_ARCHITECTURES[family],
         pairs=pairs,
         left_out=left_out,
         names=names,

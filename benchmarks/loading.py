@@ -39,8 +39,9 @@ from trainer.device import choose_compute
 from trainer.loop import Fit
 from trainer.options import TrainOptions
 from trainer.record import Silent
+from trainer.row_plan import RowPlan
 from trainer.run import CLIP_MEAN, CLIP_STD
-from trainer.sampling import WORKERS, BatchMaker, RowPlan
+from trainer.sampling import WORKERS, BatchMaker
 from trainer.towers import Clip
 from trainer.tuning import train_mode
 from trainer.vocabulary import learn_vocabulary

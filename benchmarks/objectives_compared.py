@@ -39,9 +39,10 @@ from trainer.device import choose_compute
 from trainer.loop import Fit
 from trainer.options import ObjectiveName, TrainOptions
 from trainer.record import Silent
+from trainer.row_plan import RowPlan
 from trainer.run import CLIP_MEAN, CLIP_STD
 from trainer.run_state import restore
-from trainer.sampling import BatchMaker, RowPlan
+from trainer.sampling import BatchMaker
 from trainer.towers import Clip
 from trainer.tuning import train_mode
 from trainer.validation import ValidationSet

@@ -48,8 +48,14 @@ class Encoder:
         """(T, D) of length 1, of the texts in `part`."""
         if not len(batch.lengths[part]):
             return self._nothing()
+        if batch.text_features is not None:
+            return torch.from_numpy(batch.text_features[part]).to(self.mean)
+        return self.texts_of(batch.tokens[part], batch.lengths[part])
+
+    def texts_of(self, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> Tensor:
+        """(T, L) token ids, of which the first `lengths` (T,) count, to (T, D) of length 1."""
         with self.compute.autocast():
-            return self._texts(batch.tokens[part], batch.lengths[part])
+            return self._texts(tokens, lengths)
 
     def _nothing(self) -> Tensor:
         """(0, D): the share of a process that got no row."""

@@ -12,7 +12,7 @@ from clipcli.errors import DataError
 from trainer.defaults import settle
 from trainer.doctor import Finding
 from trainer.options import TrainOptions
-from trainer.sampling import RowPlan
+from trainer.row_plan import RowPlan
 
 __all__ = ["check_shares", "group_of", "grouping", "row_plan", "shares"]
 

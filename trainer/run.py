@@ -20,6 +20,7 @@ from trainer.data import Data, DataSummary, prepare_data
 from trainer.defaults import settle
 from trainer.device import choose_compute, wants_cuda
 from trainer.finishing import Examples, Teller, finish
+from trainer.locked_texts import lock_texts
 from trainer.loop import Fit, Reporter
 from trainer.mixing import row_plan
 from trainer.objective_choice import suited
@@ -224,6 +225,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
         before = fit.validate()
         checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
         reporter.epoch({"epoch": 0, "step": 0, **before})
+    lock_texts(maker, fit.encoder, options, pictures=fit.steps * batch_size, begin=reporter.begin)
     fit.run()
     if options.final_resolution and not begin:
         with processes.agreed():

@@ -1,4 +1,4 @@
-"""Which rows, texts and crops make up step t: a function of the seed and t alone, so a resumed run repeats nothing.
+"""Which texts and crops make up step t: a function of the seed and t alone, so a resumed run repeats nothing.
 
 Shapes: B pictures, T texts, L tokens, S image size.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.datasets.sources import Row
-from clipcli.errors import DataError, ImageError
+from clipcli.errors import ImageError
 from trainer.augment import vary
 from trainer.options import SameText
-from trainer.ordering import buffered, packed
 from trainer.pictures import Crop, PictureStore
+from trainer.row_plan import RowPlan
 
-__all__ = ["Batch", "BatchMaker", "RowPlan", "synonyms"]
+__all__ = ["Batch", "BatchMaker", "synonyms"]
 
 # Decoding lets go of the interpreter's lock. One core at least is left to the step where there are several.
 WORKERS = max(1, min(8, (os.cpu_count() or 1) - 1))
@@ -42,6 +41,7 @@ class Batch:
     labels: NDArray[np.int64]  # (B,) number of the label, -1 where there is none
     teacher_images: NDArray[np.float32] | None = None  # (B, E) a teacher's vectors, of length 1; own share as `pixels`
     teacher_texts: NDArray[np.float32] | None = None  # (T, E)
+    text_features: NDArray[np.float32] | None = None  # (T, D) of length 1, where the text tower is locked
     soft: NDArray[np.float32] | None = None  # (B, K) soft labels, NaN where there is none
     numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # (B,) of the rows
     without: frozenset[int] = frozenset()  # rows known to be broken when it was made; others stand in for them
@@ -53,84 +53,18 @@ def synonyms(label: str) -> list[str]:
     return [name for name in (part.strip() for part in label.split(",")) if name] or [label]
 
 
-class RowPlan:
-    """Row numbers for each step. Each source is gone through in an order of its own, shuffled anew every pass."""
-
-    def __init__(
-        self,
-        groups: Sequence[Sequence[int]],
-        weights: Sequence[float],
-        batch_size: int,
-        seed: int,
-        *,
-        together: Sequence[Hashable] = (),
-        shelves: Sequence[Hashable] = (),
-        buffer: int = 0,
-    ) -> None:
-        """By row number, `together` says which rows belong into one batch, and `shelves` what they are read from: with
-        a `buffer`, one shelf after the other."""
-        self.together, self.shelves, self.buffer = together, shelves, buffer
-        self.groups = [np.asarray(group, dtype=np.int64) for group in groups]
-        self.seed = seed
-        shares = np.asarray(weights if weights else [len(group) for group in groups], dtype=np.float64)
-        exact = batch_size * shares / shares.sum()
-        counts = np.floor(exact).astype(int)
-        for at in np.argsort(counts - exact, kind="stable")[: batch_size - counts.sum()]:  # largest remainders
-            counts[at] += 1
-        self.counts = [int(count) for count in counts]
-        self.rows = sum(len(group) for group in groups)
-        self.batch_size = batch_size
-        self._order = lru_cache(maxsize=2 * len(groups))(self._shuffled)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps after which as many pictures were seen as there are rows."""
-        return math.ceil(self.rows / self.batch_size)
-
-    def __call__(self, step: int, without: frozenset[int] = frozenset()) -> NDArray[np.int64]:
-        """(B,) row numbers of step `step`, which counts from 0; for those in `without` others of the same source.
-
-        Raises:
-            DataError: no others are left.
-        """
-        parts: list[np.int64] = []
-        for at, (group, count) in enumerate(zip(self.groups, self.counts, strict=True)):
-            places = np.arange(step * count, (step + 1) * count)
-            parts.extend(self._order(at, int(place // len(group)))[place % len(group)] for place in places)
-        numbers = np.asarray(parts, dtype=np.int64)
-        if without:
-            for place, number in enumerate(numbers.tolist()):
-                if number in without:
-                    numbers[place] = self._stand_in(step, place, without)
-        return numbers
-
-    def _stand_in(self, step: int, place: int, without: frozenset[int]) -> int:
-        random = np.random.default_rng((self.seed, 6, step, place))
-        group = self.groups[int(np.searchsorted(np.cumsum(self.counts), place, side="right"))]
-        for _ in range(50):
-            if (number := int(random.choice(group))) not in without:
-                return number
-        if left := sorted(set(group.tolist()) - without):
-            return int(random.choice(left))
-        raise DataError("no picture of a source can be read any more")
-
-    def _shuffled(self, group: int, lap: int) -> NDArray[np.int64]:
-        random = np.random.default_rng((self.seed, 1, group, lap))
-        numbers, count = self.groups[group], self.counts[group]
-        numbers = buffered(numbers, self.shelves, self.buffer, random) if self.buffer else random.permutation(numbers)
-        if self.together and count:  # a pass begins within a step, where the one before left off
-            first = -lap * len(numbers) % count
-            most = max(2, min(count, self.batch_size // 2))  # no batch is of one group alone
-            numbers = packed(numbers, self.together, first=first, size=count, most=most, random=random)
-        return numbers
-
-
 class Taught(Protocol):
     """Whoever has vectors for what is in a batch: `trainer.teacher.Teacher`."""
 
     def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
     def of_images(self, numbers: Sequence[int], crops: Sequence[Crop]) -> NDArray[np.float32]: ...
+
+
+class Spoken(Protocol):
+    """Whoever has features of texts: `trainer.locked_texts.LockedTexts`."""
+
+    def of_texts(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
 class BatchMaker:
@@ -161,6 +95,7 @@ class BatchMaker:
         self.label_number = {label: number for number, label in enumerate(self.labels)}
         self.picture = _same_pictures(rows, store)
         self.teacher: Taught | None = None
+        self.locked: Spoken | None = None
         self.soft: NDArray[np.float32] | None = None  # (rows, K)
         self.without: frozenset[int] = frozenset()  # rows whose pictures have become unreadable
         self.own: Callable[[int], slice] = lambda count: slice(0, count)  # the pictures of a batch that are needed here
@@ -211,6 +146,7 @@ class BatchMaker:
             if taught is None
             else taught.of_images(numbers[own].tolist(), [crops[at] for at in own]),
             teacher_texts=None if taught is None else taught.of_texts(texts),
+            text_features=None if self.locked is None else self.locked.of_texts(texts),
             soft=self.soft[numbers] if self.soft is not None else None,
             numbers=numbers,
             without=without,

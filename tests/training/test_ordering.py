@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.ordering import buffered, packed
-from trainer.sampling import RowPlan
+from trainer.row_plan import RowPlan
 
 keys = st.lists(st.one_of(st.none(), st.integers(0, 8)), min_size=1, max_size=60)
 

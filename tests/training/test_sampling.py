@@ -18,7 +18,8 @@ from tests.training.tiny import PREPROCESS, SIDE
 from trainer.encoding import split_by_length
 from trainer.options import SameText
 from trainer.pictures import Crop, PictureStore
-from trainer.sampling import Batch, BatchMaker, RowPlan, synonyms
+from trainer.row_plan import RowPlan
+from trainer.sampling import Batch, BatchMaker, synonyms
 
 END = 999
 

@@ -15,8 +15,9 @@ from tests.training.conftest import clip
 from tests.training.test_sampling import captioned, maker_of
 from tests.training.tiny import RESNET, Told, equal, options, state, stop_at, write_pairs
 from trainer.checkpoints import read_facts
+from trainer.row_plan import RowPlan
 from trainer.run import resume, train
-from trainer.sampling import Batches, RowPlan
+from trainer.sampling import Batches
 from trainer.stopping import Interrupted
 
 

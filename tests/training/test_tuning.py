@@ -14,12 +14,14 @@ from torch import nn
 from clipcli.errors import UsageError
 from tests.training.conftest import clip
 from tests.training.tiny import RESNET, VIT, Told, equal, noise, options, state, stop_at
+from trainer import locked_texts
 from trainer.checkpoints import load_run, load_weights
 from trainer.config import ArchConfig, MobileConfig, ViTConfig
 from trainer.lora import adapt, merged
 from trainer.optimiser import make_optimiser
 from trainer.run import resume, train
 from trainer.stopping import Interrupted
+from trainer.text_transformer import TextTransformer
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, layer_scales, train_mode, trained_numbers
 
@@ -245,3 +247,24 @@ def test_groups_of_the_optimiser_carry_their_rates() -> None:
     assert found[id(model.get_parameter("text_tower.token_embedding.weight"))]["weight_decay"] == 0.3
     assert found[id(model.get_parameter("text_tower.ln_final.weight"))]["weight_decay"] == 0.0
     assert {group["lr_scale"] for group in make_optimiser([model], options(Path("x"))).param_groups} == {1.0}
+
+
+def test_a_locked_text_tower_is_asked_once_and_says_what_it_always_says(
+    tmp_path: Path, pairs: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = tuned(pairs, trained / "models" / "seed-model", "image", epochs=3.0, precision="fp32")
+    asked: list[int] = []
+    forward = TextTransformer.forward
+
+    def counted(self: TextTransformer, tokens: torch.Tensor) -> torch.Tensor:
+        asked.append(len(tokens))
+        return forward(self, tokens)
+
+    monkeypatch.setattr(TextTransformer, "forward", counted)
+    train(chosen, tmp_path / "once", Told())
+    once = len(asked)
+    monkeypatch.setattr(locked_texts, "SHARE", 0.0)  # no memory for it
+    train(chosen, tmp_path / "each", Told())
+    assert len(asked) - once > once + 3
+    for name, weights in load_weights(tmp_path / "each" / "best.safetensors").items():
+        assert torch.allclose(weights, load_weights(tmp_path / "once" / "best.safetensors")[name], atol=1e-4), name

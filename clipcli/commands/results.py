@@ -69,7 +69,8 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none.
+    """Results with their facts where those were asked for; `remark` for a person, `nothing` where there are none,
+    `away` where files of theirs are not there.
 
     `title` is the query in words, `asked_with` the pictures in it that are wanted more of.
     """
@@ -80,6 +81,7 @@ class Found:
     facts: Facts = field(default_factory=dict)
     remark: str = ""
     nothing: str = ""
+    away: str = ""
 
 
 def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, precision: str) -> Found:
@@ -105,6 +107,7 @@ def look_up(asked: Asked, db: Path | None, model: str | None, *, device: str, pr
 
 
 def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
+    from clipcli.commands.away import those_away
     from clipcli.commands.query import query_vector
     from clipcli.library.pictures import facts_of, image_at, vector_at, vector_of
     from clipcli.library.search import find
@@ -138,6 +141,7 @@ def _answer(asked: Asked, library: Library, chosen: Chosen) -> Found:
         facts=facts_of(library, [hit.image_id for hit in answer.hits]) if asked.facts else {},
         remark=_remark(answer, library, chosen),
         nothing=_why_nothing(asked, answer),
+        away=those_away([hit.path for hit in answer.hits], library),
     )
 
 
@@ -211,6 +215,8 @@ def show(found: Found, output: Output) -> None:
         write_records(records, format=output.written, fields=fields, print0=output.print0)
     if not found.hits:
         say(found.nothing)
+    elif found.away and not (output.copy_to or output.link_to or output.pictured):  # these name each of them
+        say(found.away)
     paths = [hit.path for hit in found.hits]
     with ExitStack() as last_first:  # each is done whatever becomes of the others
         if output.open and paths:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterable
 
-__all__ = ["is_absent", "is_gone"]
+__all__ = ["is_absent", "is_gone", "not_there"]
 
 
 def is_absent(folder: bytes) -> bool:
@@ -16,6 +18,19 @@ def is_absent(folder: bytes) -> bool:
         return True
     except OSError:
         return False
+
+
+def not_there(paths: Iterable[bytes], *, at_most_s: float) -> list[bytes]:
+    """Those that are not there; none where that takes longer, as with a disk that does not answer."""
+    found: list[bytes] = []
+
+    def look() -> None:
+        found.extend([path for path in paths if not os.path.lexists(path)])
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(at_most_s)
+    return list(found)
 
 
 def is_gone(path: bytes) -> bool:

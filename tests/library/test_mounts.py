@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from clipcli.errors import LibraryDamagedError
 from clipcli.library import indexing
+from clipcli.library.absence import not_there
 from clipcli.library.checking import check_library
 from clipcli.library.forgetting import forget
 from clipcli.library.mounts import absent_places
@@ -156,3 +159,19 @@ def test_a_list_that_is_none_is_damage(disks: Disks, index: Index, photo_folder:
             connection.execute("UPDATE settings SET value = '[1' WHERE key LIKE 'mounts%'")
         with pytest.raises(LibraryDamagedError, match="mounted"):
             absent_places(library)
+
+
+def test_a_disk_that_does_not_answer_keeps_no_search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer = threading.Event()
+
+    def lexists(path: bytes) -> bool:
+        if path == b"/hangs/a":
+            answer.wait(10)
+        return False
+
+    monkeypatch.setattr(os.path, "lexists", lexists)
+    began = time.monotonic()
+    assert not_there([b"/gone/a", b"/hangs/a", b"/gone/b"], at_most_s=0.05) == []
+    assert time.monotonic() - began < 5
+    answer.set()
+    assert not_there([b"/gone/a", b"/gone/b"], at_most_s=5) == [b"/gone/a", b"/gone/b"]

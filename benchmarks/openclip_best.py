@@ -1,6 +1,8 @@
 """Training beside OpenCLIP's own loop in fp32 and in bf16, all four in turns: which is each one's best, and the ratios.
 
-    python -m benchmarks.openclip_best [--arch ViT-S/32] [--batch 32] [--turn 4] [--rounds 6]
+    python -m benchmarks.openclip_best [--arch ViT-S/32] [--batch 32] [--turn 4] [--rounds 6] [--compile]
+
+`--compile` adds OpenCLIP in bf16 with its own `--torchcompile`, which takes a minute to begin with.
 
 For the environment and with the material of `benchmarks.openclip_training`.
 """
@@ -26,8 +28,8 @@ from trainer.towers import Clip
 SIDES = ("ours", "theirs")
 
 
-def best(name: str, count: int, turn: int, rounds: int) -> dict[str, Any]:
-    """Pictures a second of both in fp32 and in bf16, all four in turns, and the ratios of ours to theirs."""
+def best(name: str, count: int, turn: int, rounds: int, *, compile: bool = False) -> dict[str, Any]:
+    """Pictures a second of both in fp32 and in bf16, all in turns, and the ratios of ours to theirs."""
     config = dataclasses.replace(architecture(name), activation="gelu")
     batches = [made_batch(config, count, step) for step in range(turn)]
     rates: dict[str, list[float]] = {}
@@ -38,6 +40,10 @@ def best(name: str, count: int, turn: int, rounds: int) -> dict[str, Any]:
             model = Clip(config)
             runs[f"theirs {precision}"] = Theirs(model, batches, 1e-4, precision).run
             (Path(folder) / precision).mkdir()
+            if compile and precision == "bf16":
+                compiled = Theirs(model, batches, 1e-4, precision)
+                compiled.model = torch.compile(compiled.model)
+                runs[f"theirs {precision} compiled"] = compiled.run
             runs[f"ours {precision}"] = Ours(model, batches, 1e-4, precision, Path(folder) / precision).run
         for number in range(rounds + 1):
             for who, run in runs.items():
@@ -73,9 +79,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--turn", type=int, default=4, help="steps a turn")
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     logging.disable(logging.INFO)
-    print(json.dumps(best(given.arch, given.batch, given.turn, given.rounds), indent=1))
+    print(json.dumps(best(given.arch, given.batch, given.turn, given.rounds, compile=given.compile), indent=1))
 
 
 if __name__ == "__main__":

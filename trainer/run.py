@@ -222,9 +222,7 @@ def _go(options: TrainOptions, run: Path, data: Data, reporter: RunReporter, pro
     if state is not None:
         reporter.say(f"going on from step {fit.step_number:,} of {fit.steps:,}, saved in {run}")
     elif options.start is not None and not begin and processes.lead:
-        before = fit.validate()
-        checkpoints.append_metrics(run, {"epoch": 0, "step": 0, **before})
-        reporter.epoch({"epoch": 0, "step": 0, **before})
+        fit.record.epoch({"epoch": 0, "step": 0, **fit.validate()})
     lock_texts(maker, fit.encoder, options, pictures=fit.steps * batch_size, begin=reporter.begin)
     fit.run()
     if options.final_resolution and not begin:

@@ -18,16 +18,25 @@ from numpy.typing import NDArray
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.placing import building
 from clipcli.bundle.probe import Probe, write_probe
-from clipcli.bundle.spec import MODEL_FILE, PRECISIONS, TOKENIZER_FILE, ModelSpec, Preprocess, Variant, write_spec
+from clipcli.bundle.spec import (
+    MODEL_FILE,
+    PRECISIONS,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    ModelSpec,
+    Preprocess,
+    Variant,
+    write_spec,
+)
 from clipcli.bundle.stamps import file_facts
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import ModelError, UsageError
 from export.graph import image_graph, text_graph
 from export.graph_files import LARGEST, remove_graph, save_graph
-from export.halves import store_as_half
 from export.parity import Embeddings, compare, faults, onnx_embeddings, torch_embeddings
 from export.quantise import quantise
 from export.samples import Samples, made_samples
+from export.sharing import share_weights
 from export.weights import identity, stored, write_weights
 
 if TYPE_CHECKING:
@@ -94,7 +103,7 @@ def export_bundle(
             logit_bias=None if model.logit_bias is None else float(model.logit_bias.detach()),
             towers=json.loads(json.dumps(model.config.to_dict())),
             templates=tuple(templates),
-            variants=_write_graphs(model, partial, precisions, preprocess, samples),
+            variants=_write_graphs(model, partial, kept, precisions, preprocess, samples),
             default_precision=precisions[0],
             provenance=dict(provenance or {}),
             licence=licence,
@@ -152,29 +161,37 @@ def _load_tokenizer(file: Path, model: Clip, cleaning: str, pad_id: int) -> Toke
 
 
 def _write_graphs(
-    model: Clip, folder: Path, precisions: Sequence[str], preprocess: Preprocess, samples: Samples
+    model: Clip,
+    folder: Path,
+    kept: Mapping[str, torch.Tensor],
+    precisions: Sequence[str],
+    preprocess: Preprocess,
+    samples: Samples,
 ) -> tuple[Variant, ...]:
-    """Both towers in every precision asked for, not yet measured."""
+    """Both towers in every precision asked for, not yet measured. fp16 shares its weights with further training."""
     variants = tuple(
         Variant(precision=precision, image=f"image.{precision}.onnx", text=f"text.{precision}.onnx")
         for precision in precisions
     )
     # fp32 last: a large graph gives its weights away when it is saved. One tower after the other saves memory.
     in_order = sorted(variants, key=lambda variant: variant.precision == "fp32")
+
+    def in_precision(precision: str, calibration: NDArray[np.float32] | None) -> onnx.ModelProto:
+        if precision == "fp16":
+            return share_weights(graph, kept, folder / WEIGHTS_FILE)
+        return graph if precision == "fp32" else quantise(graph, calibration)
+
     graph = image_graph(model, preprocess.image_size)
+    data: dict[str, list[str]] = {precision: [] for precision in precisions}
     for variant in in_order:
         calibration = _calibration(samples, preprocess) if variant.precision == "int8" else None
-        save_graph(_in_precision(graph, variant.precision, calibration), folder / variant.image)
+        data[variant.precision] += save_graph(in_precision(variant.precision, calibration), folder / variant.image)
     graph = text_graph(model, model.config.text.context_length)
     for variant in in_order:
-        save_graph(_in_precision(graph, variant.precision, None), folder / variant.text)
-    return variants
-
-
-def _in_precision(graph: onnx.ModelProto, precision: str, calibration: NDArray[np.float32] | None) -> onnx.ModelProto:
-    if precision == "fp32":
-        return graph
-    return store_as_half(graph) if precision == "fp16" else quantise(graph, calibration)
+        data[variant.precision] += save_graph(in_precision(variant.precision, None), folder / variant.text)
+    return tuple(
+        dataclasses.replace(variant, data=tuple(dict.fromkeys(data[variant.precision]))) for variant in variants
+    )
 
 
 def _without_too_large(model: Clip, precisions: Sequence[str], say: Say) -> list[str]:

@@ -20,8 +20,11 @@ def weight_bytes(graph: onnx.ModelProto) -> int:
     return sum(len(weight.raw_data) for weight in graph.graph.initializer)
 
 
-def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write and check it. A large graph has lost its weights afterwards. Raises ModelError."""
+def save_graph(graph: onnx.ModelProto, path: Path) -> tuple[str, ...]:
+    """Write and check it; the names of the files beside it that its weights are in, where any are.
+
+    A large graph has lost its weights afterwards. Raises ModelError.
+    """
     large = weight_bytes(graph) > LARGEST
     if large:
         onnx.save(
@@ -33,14 +36,17 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
             size_threshold=_SMALL,
         )
     else:
-        onnx.save(graph, str(path))
+        path.write_bytes(graph.SerializeToString())
     try:
         onnx.checker.check_model(str(path))  # by its file: what is large can be checked in no other way
     except onnx.checker.ValidationError as error:
         raise ModelError(f"torch gave a graph that is not valid: {str(error).splitlines()[0]}") from error
+    apart = (entry for weight in graph.graph.initializer for entry in weight.external_data if entry.key == "location")
+    return tuple(dict.fromkeys(entry.value for entry in apart))
 
 
 def remove_graph(path: Path) -> None:
+    """With what only it has; weights that others share stay."""
     for file in _files(path):
         file.unlink()
 

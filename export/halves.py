@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["store_as_half"]
+__all__ = ["SMALL", "store_as_half"]
 
-_SMALL = 1024  # values: gains and biases are worth more exact than short
+SMALL = 1024  # values: gains and biases are worth more exact than short
 
 
-def store_as_half(model: onnx.ModelProto, *, smallest: int = _SMALL) -> onnx.ModelProto:
+def store_as_half(model: onnx.ModelProto, *, smallest: int = SMALL) -> onnx.ModelProto:
     """A copy whose fp32 weights of `smallest` values and more are fp16 with a `Cast` behind each.
 
     Weights beyond fp16's range stay fp32.
@@ -26,7 +26,8 @@ def store_as_half(model: onnx.ModelProto, *, smallest: int = _SMALL) -> onnx.Mod
     graph = halved.graph
     casts = []
     for weight in graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < smallest:
+        apart = weight.data_location == TensorProto.EXTERNAL
+        if apart or weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < smallest:
             continue
         values = numpy_helper.to_array(weight)
         if np.abs(values).max() > np.finfo(np.float16).max:

@@ -33,6 +33,9 @@ _FEWEST_FOR_RECALL = 200
 
 _NEAR_TIES = 3  # texts
 _AT_ONCE = 64
+_TEXTS_AT_ONCE = 1024
+_TOP = 10
+_EQUAL = 1e-6  # cosines that differ by no more may do so by the order in which numbers were added
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +72,8 @@ def onnx_embeddings(model: Model, samples: Samples) -> Embeddings:
 def compare(reference: Embeddings, other: Embeddings, samples: Samples) -> dict[str, float]:
     """The figures that go into `model.json`: smallest cosines, counts, and the change of R@10 where it means something.
 
-    `recall10_change` is of texts finding their pictures, the way a search goes, in percentage points without its sign.
+    `recall10_change` is of texts finding their pictures, the way a search goes, in percentage points without its sign;
+    `top10_overlap` how much of the first ten stays.
     """
     figures: dict[str, float] = {
         "image_min_cosine": round(smallest_cosine(reference.images, other.images), 7),
@@ -82,7 +86,23 @@ def compare(reference: Embeddings, other: Embeddings, samples: Samples) -> dict[
         before = recall_at_k(reference.texts, reference.images, owners, (10,))["text_to_image"][10]
         after = recall_at_k(other.texts, other.images, owners, (10,))["text_to_image"][10]
         figures["recall10_change"] = round(100 * abs(after - before), 3)
+        figures["top10_overlap"] = round(first_ten_kept(reference, other), 4)
     return figures
+
+
+def first_ten_kept(reference: Embeddings, other: Embeddings) -> float:
+    """The share of the first ten pictures for a text, the mean of all texts, that are among the reference's first ten.
+
+    One that the reference scores as high as its tenth is among them: which of two equals comes first is luck.
+    """
+    kept = 0
+    for start in range(0, len(reference.texts), _TEXTS_AT_ONCE):
+        texts = slice(start, start + _TEXTS_AT_ONCE)
+        scores = reference.texts[texts] @ reference.images.T  # (T, N)
+        tenth = -np.partition(-scores, _TOP - 1, axis=1)[:, _TOP - 1 : _TOP]  # (T, 1)
+        found = np.argpartition(-(other.texts[texts] @ other.images.T), _TOP - 1, axis=1)[:, :_TOP]  # (T, 10)
+        kept += int(np.count_nonzero(np.take_along_axis(scores, found, axis=1) >= tenth - _EQUAL))
+    return kept / (_TOP * len(reference.texts))
 
 
 def faults(precision: str, figures: dict[str, float]) -> str:

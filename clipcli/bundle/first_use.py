@@ -47,8 +47,9 @@ def known_cosines(spec: ModelSpec, variant: Variant, device: str) -> list[float]
 
 
 def _key(spec: ModelSpec, variant: Variant, tower: str, device: str) -> str:
-    graph = str(spec.files[variant.image if tower == "image" else variant.text]["sha256"])
-    return "|".join((graph, device, platform.node(), platform.machine(), onnxruntime.__version__))
+    return "|".join(
+        (spec.graph_digest(variant, tower), device, platform.node(), platform.machine(), onnxruntime.__version__)
+    )
 
 
 def _record() -> Path:

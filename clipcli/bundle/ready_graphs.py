@@ -35,9 +35,9 @@ _IN_THE_GRAPH = "1024"  # bytes: smaller weights stay where shapes and constants
 Opener = Callable[[Path, "SessionOptions"], "InferenceSession"]
 
 
-def ready_folder(graph: Path, digest: str) -> Path | None:
-    """Where the graph with this SHA-256 is kept or will be; None for one that is too small to be worth it."""
-    if graph.stat().st_size < _WORTH_IT:
+def ready_folder(size_bytes: int, digest: str) -> Path | None:
+    """Where the graph with this digest is kept or will be; None for one that is too small to be worth it."""
+    if size_bytes < _WORTH_IT:
         return None
     import platformdirs
 

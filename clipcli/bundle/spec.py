@@ -6,6 +6,7 @@ What stands in `model.json` is the whole truth: no default elsewhere decides how
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -100,7 +101,8 @@ class Variant:
     image: str  # file names within the bundle
     text: str
     data: tuple[str, ...] = ()  # weights that a graph keeps in files of their own, under these very names
-    parity: Mapping[str, float] | None = None  # image_min_cosine, text_min_cosine, images, texts, recall10_change
+    # image_min_cosine, text_min_cosine, images, texts; where photographs had texts recall10_change, top10_overlap
+    parity: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         _require(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}")
@@ -202,6 +204,12 @@ class ModelSpec:
                 return variant
         known = ", ".join(variant.precision for variant in self.variants)
         raise NotFoundError(f"model {self.name} has no {wanted} variant (it has {known})")
+
+    def graph_digest(self, variant: Variant, tower: str) -> str:
+        """64 hex digits of the graph of one tower, "image" or "text", and of the weights it keeps elsewhere."""
+        names = (variant.image if tower == "image" else variant.text, *variant.data)
+        digests = [str(self.files[name]["sha256"]) for name in names]
+        return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
     @property
     def required_files(self) -> tuple[str, ...]:

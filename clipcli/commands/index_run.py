@@ -198,6 +198,10 @@ def _left_out(report: IndexReport) -> None:
     parts += [counted(left.folders, "folder")] if left.folders else []
     if parts:
         say(f"{' and '.join(parts)} left out by rules")
+    if report.left_in:
+        count = counted(sum(report.left_in.values()), "picture of those is", "pictures of those are")
+        place = shlex.quote(os.fsdecode(next(iter(report.left_in)))) if len(report.left_in) == 1 else "PATH"
+        say(f"{count} in the library from before; to take out: clip library forget {place}")
 
 
 def _absent(report: IndexReport) -> None:

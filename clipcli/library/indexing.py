@@ -14,7 +14,8 @@ from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused,
 from clipcli.library.models import keep_own_model, register_model, stored_models
 from clipcli.library.mounts import keep_mounts
 from clipcli.library.pipeline import Pipeline
-from clipcli.library.planning import Plan, make_plan
+from clipcli.library.plan import Plan
+from clipcli.library.planning import make_plan
 from clipcli.library.reading import Contents, Reader
 from clipcli.library.remembered import remember_frames
 from clipcli.library.report import IndexOptions, IndexReport, Progress
@@ -131,6 +132,7 @@ def _report(plan: Plan) -> IndexReport:
         pending=len(plan.jobs),
         newly_skipped=[folder.skip for folder in plan.unlisted],
         absent=list(plan.absent),
+        left_in=dict(plan.left_in),
     )
 
 

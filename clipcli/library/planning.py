@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
 
 from clipcli.library.absence import is_absent, is_gone
 from clipcli.library.emptied import held_back
 from clipcli.library.jobs import Job, Skip
 from clipcli.library.known_files import KnownImage, KnownSkip, digests_of, known_images, known_skips, looked_at
 from clipcli.library.mounts import Mounts, is_below, remembered_mounts
+from clipcli.library.plan import Plan, UnlistedFolder
 from clipcli.library.report import IndexOptions
 from clipcli.library.roots import Root, Target
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import absolute, from_stored, to_stored
 from clipcli.library.stubs import last_seen, stubs
 from clipcli.photos.devices import is_mount
-from clipcli.photos.ignoring import Ignoring, LeftOut
+from clipcli.photos.ignoring import Ignoring, places_left_out
 from clipcli.photos.scan import FoundFile, UnreadableFolder, found_file, looks_like_picture, walk
 
-__all__ = ["Plan", "UnlistedFolder", "make_plan"]
+__all__ = ["make_plan"]
 
 _TELL_EVERY = 500  # files between two calls of `on_found`
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnlistedFolder:
-    """A folder that could not be listed, for the table of what was skipped."""
-
-    root: bytes
-    skip: Skip
-    path: bytes
-
-
-@dataclass(kw_only=True, slots=True)
-class Plan:
-    """`unchanged` files are in the library as they are; `known_bad` ones could not be read before and have not changed.
-
-    `others` looked like no picture and are not counted as considered, nor is what rules leave out. `vanished` are the
-    image ids whose file is gone, with its digest. `absent` are folders that are not there, or empty where pictures
-    are known: perhaps a disk that is not mounted. `held` are, by root, those of the vanished that are not to be
-    forgotten, as no other picture of the root is there either. `mounts` are, by root, the places in it where disks are
-    or were mounted.
-    """
-
-    jobs: list[Job] = field(default_factory=list)
-    unchanged: int = 0
-    known_bad: int = 0
-    others: int = 0
-    left_out: LeftOut = field(default_factory=LeftOut)
-    unlisted: list[UnlistedFolder] = field(default_factory=list)
-    vanished: dict[int, str] = field(default_factory=dict)
-    outdated_skips: list[int] = field(default_factory=list)
-    absent: list[bytes] = field(default_factory=list)
-    held: dict[bytes, set[int]] = field(default_factory=dict)
-    scanned_roots: list[bytes] = field(default_factory=list)
-    mounts: dict[bytes, Mounts] = field(default_factory=dict)
-
-    @property
-    def considered(self) -> int:
-        return len(self.jobs) + self.unchanged + self.known_bad + len(self.unlisted)
 
 
 def make_plan(
@@ -121,12 +84,9 @@ class _Planner:
             if any(is_below(from_stored(key), place) for place in mounts.remembered)
         }
         known_before = len(images)
+        left = self.plan.left_out
         ignoring = Ignoring(
-            top,
-            above=prefix,
-            exclude=self._options.exclude,
-            include=self._options.include,
-            left_out=self.plan.left_out,
+            top, above=prefix, exclude=self._options.exclude, include=self._options.include, left_out=left
         )
         doubles: list[tuple[bytes, FoundFile]] = []
         for entry in walk(top, leave_out=leave_out, ignoring=ignoring, doubles=True, mounts=below, within=root.path):
@@ -172,6 +132,8 @@ class _Planner:
             if held:
                 self.plan.held.setdefault(root.path, set()).update(held)
                 skips = {}
+        if (left.files or left.folders) and not (self._options.exclude or self._options.include):
+            self._note_left_in(root, images, set(gone))
         self.plan.outdated_skips += [
             known.id
             for key, known in skips.items()
@@ -179,6 +141,12 @@ class _Planner:
         ]
         if not (folder or self._options.exclude or self._options.include):
             self.plan.scanned_roots.append(root.path)
+
+    def _note_left_in(self, root: Root, images: dict[str | bytes, KnownImage], gone: Set[int]) -> None:
+        there = [from_stored(key) for key, known in images.items() if known.id not in gone]
+        with contextlib.suppress(OSError):  # the walk has said so
+            for place, count in places_left_out(root.path, there).items():
+                self.plan.left_in[absolute(root.path, place)] = count
 
     def _is_emptied(self, root: Root, folder: bytes, images: dict[str | bytes, KnownImage]) -> bool:
         """Whether a folder is there, and nothing in it, because it never had anything or somebody has emptied it."""

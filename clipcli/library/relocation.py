@@ -91,6 +91,7 @@ def _looked_at(connection: sqlite3.Connection, root: Root, target: bytes) -> Mov
 
 def _refuse_doubles(connection: sqlite3.Connection, root: Root, target: bytes, others: Sequence[Root]) -> None:
     for other in others:
+        twice: bytes | None
         if other.path == target:
             twice = target
         elif contains(other.path, target):

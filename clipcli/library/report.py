@@ -76,9 +76,9 @@ class IndexReport:
     `truncated` of the embedded were taken for what is left of a file cut short. `recognised` were moved, copied or
     touched and needed no model. `known_bad` could not be read before either and have not changed. `pending` were not
     looked at (a preview). `kept_tags` are a person's tags of `forgotten` pictures, for when these are back. `others`
-    are no pictures and count nowhere else, and `left_out` is what a person's rules leave out. `absent` are folders that
-    are not there or empty; `emptied` are roots in which none of the pictures known was there, with how many were kept
-    although their files are gone.
+    are no pictures and count nowhere else, and `left_out` is what a person's rules leave out; `left_in` are places
+    among that, and how many pictures are known there. `absent` are folders that are not there or empty; `emptied` are
+    roots in which none of the pictures known was there, with how many were kept although their files are gone.
     """
 
     considered: int
@@ -95,6 +95,7 @@ class IndexReport:
     kept_tags: int = 0
     absent: list[bytes] = field(default_factory=list)
     emptied: dict[bytes, int] = field(default_factory=dict)
+    left_in: dict[bytes, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

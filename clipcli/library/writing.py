@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Outcome, Refused
 from clipcli.library.kept_tags import count_by_hand, drop_kept
-from clipcli.library.planning import UnlistedFolder
+from clipcli.library.plan import UnlistedFolder
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
 from clipcli.library.tags import BY_HAND

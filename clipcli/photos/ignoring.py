@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from clipcli.errors import UsageError
 
-__all__ = ["IGNORE_FILE", "Chain", "Ignoring", "LeftOut", "check_patterns"]
+__all__ = ["IGNORE_FILE", "Chain", "Ignoring", "LeftOut", "check_patterns", "places_left_out"]
 
 IGNORE_FILE = b".clipignore"
 
@@ -96,6 +96,42 @@ class Ignoring:
                     return True
                 break
         return self._include is not None and not folder and not self._include.holds(whole)
+
+
+def places_left_out(root: bytes, paths: Iterable[bytes]) -> dict[bytes, int]:
+    """Of files below `root`, by paths relative to it, those that its `.clipignore` files leave out: how many in which
+    place, the topmost folder that is left out, else the file itself. Raises OSError where one cannot be read.
+    """
+    ignoring = Ignoring(root)
+    chains: dict[bytes, Chain] = {}
+    places: dict[bytes, bytes] = {}  # folders that are left out, and the topmost around each
+
+    def look(folder: bytes) -> None:
+        if folder in chains or folder in places:
+            return
+        chain: Chain = ()
+        if folder:
+            around = os.path.dirname(folder)
+            look(around)
+            if around in places or ignoring.leaves_out(chains[around], folder, folder=True):
+                places[folder] = places.get(around, folder)
+                return
+            chain = chains[around]
+        here = os.path.join(root, folder)
+        if os.path.isfile(os.path.join(here, IGNORE_FILE)):
+            chain = ignoring.inside(chain, here, folder + b"/" if folder else b"")
+        chains[folder] = chain
+
+    found: dict[bytes, int] = {}
+    for path in paths:
+        folder = os.path.dirname(path)
+        look(folder)
+        place = places.get(folder)
+        if place is None and ignoring.leaves_out(chains[folder], path, folder=False):
+            place = path
+        if place is not None:
+            found[place] = found.get(place, 0) + 1
+    return found
 
 
 def check_patterns(patterns: Iterable[str]) -> None:

@@ -183,9 +183,30 @@ def test_from_the_command_line(photo_folder: Callable[..., Path], tmp_path: Path
         assert "\n3 pictures and 1 folder left out by rules\n" in told
     assert "left out" not in embed(folder / "sub", "--dry-run").stderr
     assert "no pictures there\n1 picture left out" in embed(folder / "sub", "--include", "*.png").stderr
+    assert "from before" not in told
     (folder / "linked.jpg").unlink()
     assert "\n3 files: 1 embedded, 2 unchanged" in embed(folder).stderr
     assert embed(folder, "--exclude", "*").exit_code == 0  # what is there stays
     stats = CliRunner().invoke(app, ["library", "roots", "--db", str(db), "--format", "csv"]).stdout
     assert stats.splitlines()[1].split(",")[1] == "3"
     assert "1 embedded" in embed(folder / "000.jpg").stderr  # named itself
+
+
+def test_what_is_left_out_by_now_and_in_the_library(photo_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = photo_folder(count=2)
+    photo_folder("photos/sub/deep", count=3, seed=1)
+    bundle, db = make_tiny_bundle(tmp_path / "tiny"), tmp_path / "library.db"
+
+    def told() -> str:
+        return str(CliRunner().invoke(app, ["embed", "--db", str(db), "-m", str(bundle), str(folder)]).stderr)
+
+    assert "from before" not in told()
+    rules(folder, "sub/")
+    of_those = "pictures of those are in the library from before; to take out: clip library forget"
+    assert f"\n1 folder left out by rules\n3 {of_those} {folder}/sub\n" in told()
+    (folder / "sub" / "deep" / "000.jpg").unlink()
+    rules(folder, "001.jpg")
+    rules(folder / "sub", "!001.jpg", "deep/002.jpg")
+    assert f"2 {of_those} PATH\n" in told()
+    CliRunner().invoke(app, ["library", "forget", "--db", str(db), str(folder / "001.jpg"), str(folder / "sub")])
+    assert "from before" not in told()

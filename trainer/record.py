@@ -111,7 +111,7 @@ class Record:
 
     def back_to(self, step: int) -> None:
         """What came after `step` did not happen."""
-        self.unseen = []
+        self.unseen = [line for line in self.unseen if line["step"] <= step]
         if self.lead:
             trim_metrics(self.folder, step)
 

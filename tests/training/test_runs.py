@@ -42,6 +42,8 @@ def test_batch_norm_is_frozen_when_fine_tuning(trained: Path, tmp_path: Path, pa
 
 
 def test_fine_tuning_keeps_tokenizer_and_preprocessing(trained: Path, tmp_path: Path, pairs: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     start, run, told = Path(seed_model(trained)), tmp_path / "run", Told()
     train(options(pairs, start=str(start), epochs=1.0), run, told)
     assert (run / "tokenizer.json").read_bytes() == (start / "tokenizer.json").read_bytes()
@@ -52,6 +54,9 @@ def test_fine_tuning_keeps_tokenizer_and_preprocessing(trained: Path, tmp_path: 
     assert [line["epoch"] for line in read_metrics(run)] == [0, 1]  # measured before anything was changed
     assert told.epochs[0]["step"] == 0
     assert "loss" not in told.epochs[0]
+    recall = "validation/text_to_image@1"
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars(recall)] == [0, told.epochs[1]["step"]]
 
 
 def test_it_is_said_when_nothing_got_better(

@@ -3,7 +3,7 @@
     python -m docs.write_models --measure --on DATA... [MODEL...]
 
 measures anew and draws docs/models.png and docs/models-dark.png (`--draw` alone draws them again): the shipped model as
-it is, its further precisions, made for this from the weights it ships with, and MODELs besides.
+it is, the other precisions it has, fp32, made for this from the weights it ships with, and MODELs besides.
 `tests/measuring/test_models_page.py` fails when page and figures disagree, or when another model ships than was
 measured.
 """
@@ -26,7 +26,7 @@ from clipcli.commands.compared import SHOWN
 HERE = Path(__file__).parent
 FIGURES, PAGE = HERE / "models.json", HERE / "models.md"
 CHARTS = {"models.png": False, "models-dark.png": True}
-FURTHER = ("fp32", "fp16")  # of the shipped model, which is int8
+FURTHER = ("fp32",)  # of the shipped model, which has its other precisions with it
 
 HEAD = """\
 # Models side by side
@@ -36,9 +36,9 @@ Written by `make docs` from what `clip eval compare` has measured; what its figu
 line below is the paired difference from the first model, with its interval: where that does not hold 0, it is more than
 luck.
 
-The first is the shipped model as it ships. Its other precisions were made for this from the weights it ships with, as
-`clip export` makes them, and show what int8 costs. The photographs were kept out of training, and chose the best epoch
-of it; their classes are those of the training. What the model is not good for stands in its
+The first is the shipped model as it ships. int8 lies beside it and shows what 8 bits cost; fp32 was made for this from
+the weights it ships with, as `clip export` makes it. The photographs were kept out of training, and chose the best
+epoch of it; their classes are those of the training. What the model is not good for stands in its
 [card](../clipcli/starter/README.md).
 
 <picture>
@@ -91,7 +91,10 @@ def measure(models: Sequence[str], data: Sequence[Path]) -> dict[str, Any]:
     shipped = shipped_model()
     assert shipped is not None
     with _further(shipped) as folder:
-        asked = [str(shipped), *(f"{folder}@{precision}" for precision in FURTHER), *models]
+        spec = read_spec(shipped)
+        others = [variant.precision for variant in spec.variants if variant.precision != spec.default_precision]
+        beside = [f"{shipped}@{precision}" for precision in others]
+        asked = [str(shipped), *beside, *(f"{folder}@{precision}" for precision in FURTHER), *models]
         on = [part for path in data for part in ("--on", str(path))]
         records = json.loads(_clip("eval", "compare", *asked, *on, "--format", "json"))
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

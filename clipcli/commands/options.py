@@ -70,7 +70,9 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     Precision,
     typer.Option(
-        metavar="auto|fp32|fp16|int8", help="Which variant of the model; auto: the fastest that is exact enough."
+        metavar="auto|fp32|fp16|int8",
+        help="Which variant of the model; auto: the fastest that is exact enough. bf16 is for training only: "
+        "ONNX Runtime does not compute in it.",
     ),
 ]
 FormatOption = Annotated[

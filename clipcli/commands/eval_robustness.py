@@ -39,6 +39,16 @@ def robustness(
             show_default=False,
         ),
     ],
+    chart: Annotated[
+        Path | None,
+        typer.Option(
+            "--chart",
+            metavar="FILE",
+            help="Draw what is left: .png, .jpg, .webp, .pdf or .svg. Needs the extra 'plot'.",
+            show_default=False,
+        ),
+    ] = None,
+    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
     image_column: ImageColumnOption = None,
     text_column: TextColumnOption = None,
     no_cache: NoCacheOption = False,
@@ -53,7 +63,7 @@ def robustness(
     enlarged again, and without colour; always in the same way, in the square the model sees.
 
     \b
-      clip eval robustness photos/ -m starter -m mine
+      clip eval robustness photos/ -m starter -m mine --chart left.png
     """
     from clipcli.datasets.changes import CHANGES
     from clipcli.datasets.examples import labelled
@@ -61,6 +71,10 @@ def robustness(
     from clipcli.render.records import write_records
 
     written = figures_format(format)
+    if chart is not None:
+        from clipcli.render.comparison_figure import check_comparison
+
+        check_comparison(chart, models=len(model or [""]))
     rows = read_rows(data, image_column, text_column)
     examples = labelled(rows, where=str(data), texts_are_labels=text_column is not None)
     models = each_model(model, device=device, precision=precision, cached=not no_cache, library=library_in(data))
@@ -83,6 +97,8 @@ def robustness(
                     "mean_per_class": round(mean_per_class(vectors, prototypes, wanted), 6),
                 }
             )
+    if chart is not None:
+        _draw(records, chart, data.name, dark=dark)
     if written == "table":
         _write(records)
         say_how(models, len(examples.pictures))
@@ -105,3 +121,19 @@ def _write(records: list[Record]) -> None:
         shares = (f"{record[of]:.1%}" for of in ("top1", "top5", "mean_per_class"))
         rows.append([f"{record['model']} ({record['precision']})", str(record["change"]), *shares, lost])
     write_table(columns, rows)
+
+
+def _draw(records: list[Record], path: Path, data: str, *, dark: bool) -> None:
+    from clipcli.render.comparison_figure import Panel, Row, draw_comparison
+    from clipcli.render.figure_style import DARK, LIGHT
+
+    points: dict[str, list[tuple[float, ...]]] = {}
+    for record in records:
+        points.setdefault(str(record["change"]), []).append((cast("float", record["top1"]),) * 3)
+    names = dict.fromkeys(f"{record['model']} ({record['precision']})" for record in records)
+    rows = [Row(label="as they are" if change == "none" else change, points=each) for change, each in points.items()]
+    pictures, classes = records[0]["pictures"], records[0]["classes"]
+    panel = Panel(title=f"{data}, {pictures:,} pictures, {classes:,} classes: top-1", rows=rows)
+    draw_comparison(
+        [panel], list(names), path, title="What worse pictures leave of zero-shot", look=DARK if dark else LIGHT
+    )

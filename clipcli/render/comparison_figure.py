@@ -63,18 +63,19 @@ def draw_comparison(
     names: Sequence[str],
     path: Path,
     *,
-    sizes: Sequence[int],  # bytes
-    rates: Sequence[float | None],  # images per second
+    sizes: Sequence[int] = (),  # bytes
+    rates: Sequence[float | None] = (),  # images per second
+    title: str = "Models side by side, with 95 % intervals",
     look: Look = LIGHT,
 ) -> None:
-    """Write the figure to `path`. Raises as `save_figure`."""
+    """Write the figure to `path`, without what models cost where no sizes are given. Raises as `save_figure`."""
     models = len(names)
     tall = [len(panel.rows) * (models * STEP + BETWEEN) for panel in panels]
     head = HEAD + models * NAME_LINE + 0.15
     cost = models * BAR + 0.1
-    height = head + sum(HEADING + each + BELOW for each in tall) + HEADING + cost + MARGIN
+    height = head + sum(HEADING + each + BELOW for each in tall) + (HEADING + cost if sizes else 0) + MARGIN
     figure = new_figure(look, width=WIDTH, height=height)
-    _head(figure, names, height, look)
+    _head(figure, title, names, height, look)
     top = head
     for panel, each in zip(panels, tall, strict=True):
         _heading(figure, panel.title, top, height, look)
@@ -82,7 +83,9 @@ def draw_comparison(
         _dots(axes, panel, models, look)
         top += HEADING + each + BELOW
     half = (WIDTH - 3 * MARGIN) / 2
-    costs: list[tuple[str, Sequence[float | None], str]] = [("megabytes to run", [size / 1e6 for size in sizes], "MB")]
+    costs: list[tuple[str, Sequence[float | None], str]] = []
+    if sizes:
+        costs.append(("megabytes to run", [size / 1e6 for size in sizes], "MB"))
     if any(rate is not None for rate in rates):
         costs.append(("images per second, image tower alone", rates, "/s"))
     for place, (heading, values, unit) in enumerate(costs):
@@ -97,9 +100,8 @@ def _place(left: float, top: float, width: float, tall: float, height: float) ->
     return left / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height
 
 
-def _head(figure: Any, names: Sequence[str], height: float, look: Look) -> None:
+def _head(figure: Any, title: str, names: Sequence[str], height: float, look: Look) -> None:
     """The title, and the models by marker and colour."""
-    title = "Models side by side, with 95 % intervals"
     figure.text(MARGIN / WIDTH, 1 - 0.18 / height, title, fontsize=TITLE, color=look.ink, va="top")
     axes = figure.add_axes(_place(MARGIN, HEAD, 0.3, len(names) * NAME_LINE, height))
     axes.axis("off")
@@ -136,7 +138,8 @@ def _dots(axes: Any, panel: Panel, models: int, look: Look) -> None:
         for place, (value, low, high) in enumerate(row.points):
             y = number * group + BETWEEN / 2 + (place + 0.5) * STEP
             colour = look.series[place]
-            axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=LINE_WIDTH, solid_capstyle="butt")
+            if low < high:
+                axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=LINE_WIDTH, solid_capstyle="butt")
             axes.plot([100 * value], [y], color=colour, marker=look.markers[place], markersize=MARKER)
             most = max(most, 100 * high)
             axes.annotate(

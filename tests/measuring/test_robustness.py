@@ -41,3 +41,16 @@ def test_without_colour_the_colours_are_not_found(
     monkeypatch.setattr(Model, "encode_images", refuse)
     assert evaluate("robustness", classes, "--format", "json").stdout == outcome.stdout
     assert "greyscale" in evaluate("robustness", classes).stdout
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_is_left_is_drawn(evaluate: Eval, classes: Path, in_folder: Path, dark: bool) -> None:
+    outcome = evaluate("robustness", classes, "--chart", "left.png", *(["--dark"] if dark else []))
+    assert outcome.exit_code == 0, outcome.stderr
+    with Image.open(in_folder / "left.png") as drawn:
+        assert drawn.width == 1520
+        corner = drawn.convert("RGB").getpixel((0, 0))
+    assert corner == ((22, 22, 22) if dark else (255, 255, 255))
+    refused = evaluate("robustness", classes, "--chart", "left.txt")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "'left.txt' does not end in one of .png" in refused.stderr

@@ -126,6 +126,14 @@ def test_comparison(look: Look, tmp_path: Path, drawn: list[Any]) -> None:
 
 
 @LOOKS
+def test_one_panel_without_costs(look: Look, tmp_path: Path, drawn: list[Any]) -> None:
+    rows = [Row(label=label, points=[(0.5, 0.5, 0.5)] * 6) for label in ("as they are", "rotation", "greyscale")]
+    draw_comparison([Panel(title=TITLE, rows=rows)], NAMES, tmp_path / "a.png", title="What is left", look=look)
+    check(drawn[0])
+    assert len(drawn[0].axes) == 2  # the models' names, and the panel
+
+
+@LOOKS
 @pytest.mark.parametrize("sets", [1, 3])
 def test_curves(sets: int, look: Look, tmp_path: Path, drawn: list[Any]) -> None:
     names = [f"{NAMES[place][:20]}/{of}" for place in range(sets) for of in ("text_to_image@10", "image_to_text@10")]

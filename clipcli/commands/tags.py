@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipcli.commands import sorting
+from clipcli.commands import keywords, sorting
 from clipcli.commands.filter_options import (
     CameraOption,
     FormatIsOption,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from clipcli.library.tag_selection import Selection
 
 app = typer.Typer(
-    help="Give, list, take away and export tags; sort pictures into folders by them.",
+    help="Give, list, take away, import and export tags; sort pictures into folders by them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -264,5 +264,6 @@ def _selection(
     )
 
 
+app.command("import")(keywords.import_keywords)
 app.command("sort")(sorting.sort)
 app.command("undo")(sorting.undo)

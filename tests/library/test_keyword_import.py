@@ -14,6 +14,8 @@ from clipcli.app import app
 from clipcli.library import indexing
 from clipcli.library.keyword_import import keywords_of
 from clipcli.library.sidecars import new_sidecar
+from clipcli.library.store import Library
+from clipcli.library.tags import add_tags
 from tests.library.conftest import Index, rows
 from tests.library.decoding_here import DecodersHere
 
@@ -41,13 +43,8 @@ def test_from_side_cars_and_pictures(photo_folder: Callable[..., Path], index: I
         assert result.exit_code == (0 if "id:1" in more else 3)
         return str(result.stderr)
 
-    import sqlite3
-
-    with sqlite3.connect(library_file) as connection:
-        connection.execute(
-            "INSERT INTO tags (image_id, label, score, model_id) VALUES (?, 'model''s', 0.5, 1)", (number,)
-        )
-    connection.close()
+    with Library.open(library_file, write=True) as library:
+        add_tags(library, [number], "model's", score=0.5, model_id=1)
     told = take("--dry-run")
     assert "sea: 1 picture would be tagged\n" in told
     assert len(rows(library_file, TAGS)) == 1
@@ -73,6 +70,7 @@ def test_where_a_packet_is_looked_for(tmp_path: Path) -> None:
         (500_000, 3_000_000, ["here"]),
         (1 << 19, 10, ["here"]),
         ((1 << 19) - 5, 10, ["here"]),
+        ((1 << 19) - 50, 3_000_000, ["here"]),
         (1_000_000, 3_000_000, []),
     ):
         picture.write_bytes(b"x" * before + packet + b"y" * after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,4 +48,8 @@ def start_of(options: TrainOptions) -> Start:
         "start": spec.name,
         "licence": spec.licence,
     }
-    return Start(config=ArchConfig.from_dict(spec.towers), preprocess=spec.preprocess, bundle=bundle, facts=facts)
+    config, preprocess = ArchConfig.from_dict(spec.towers), spec.preprocess
+    if options.image_size:
+        config = enlarged(config, options.image_size)
+        preprocess = dataclasses.replace(preprocess, image_size=options.image_size)
+    return Start(config=config, preprocess=preprocess, bundle=bundle, facts=facts)

@@ -67,6 +67,7 @@ class TrainOptions:
     by_pairs: tuple[str, ...] = ()  # options that the number of pairs will decide; none once a run has begun
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
+    image_size: int = 0  # pixels to fine-tune at, more than the start model has; 0 keeps its own
     final_resolution: int = 0  # pixels of one more epoch at the end, with larger pictures; from scratch
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
     recompute: bool = False  # gradient checkpointing of the transformers: less memory, a third more work
@@ -99,6 +100,7 @@ class TrainOptions:
             "validation_limit",
             "validation_least",
             "chunk_size",
+            "image_size",
             "final_resolution",
             "save_every_steps",
             "log_every_steps",
@@ -137,6 +139,9 @@ class TrainOptions:
                 self.final_resolution, self.chunk_size, self.shuffle_buffer, self.save_every_steps, self.log_every_steps
             )
             < 0,
+            "image_size is for fine-tuning, and not negative; from scratch --arch has a size of its own": self.image_size
+            < 0
+            or (bool(self.image_size) and self.start is None),
             "final_resolution is for pretraining, with --scratch": bool(self.final_resolution)
             and self.start is not None,
             "the decay of the average lies from 0 to below 1": not 0 <= self.ema_decay < 1,

@@ -1,4 +1,5 @@
-"""One more epoch at a higher resolution (Radford et al. 2021, section 2.5: "FixRes"): the same towers, more positions.
+"""One more epoch, or fine-tuning, at a higher resolution (Radford et al. 2021, section 2.5: "FixRes"): the same towers,
+more positions.
 
 Shapes: S side of the grid of positions, C width.
 """
@@ -33,10 +34,10 @@ def enlarged(config: ArchConfig, image_size: int) -> ArchConfig:
         UsageError: the size is not larger, or does not suit the towers.
     """
     if isinstance(config.image, MobileConfig):
-        raise UsageError(f"{config.name} has no positions to interpolate; leave final_resolution out")
+        raise UsageError(f"{config.name} has no positions to interpolate, and keeps the size of its pictures")
     if image_size <= config.image.image_size:
         raise UsageError(
-            f"final_resolution {image_size} is not larger than the {config.image.image_size} pixels before"
+            f"{image_size} pixels are not more than the {config.image.image_size} that {config.name} has already"
         )
     image = dataclasses.replace(config.image, image_size=image_size)
     return dataclasses.replace(config, image=image, name=f"{config.name}@{image_size}px")

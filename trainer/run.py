@@ -28,7 +28,7 @@ from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics, is_finished
 from trainer.processes import Processes, together
 from trainer.record import Silent
-from trainer.resolution import enlarge_run, enlarged_at, fits, last_epoch
+from trainer.resolution import enlarge_run, enlarged_at, fits, last_epoch, with_positions
 from trainer.run_state import restore
 from trainer.sampling import BatchMaker
 from trainer.soft_labels import SoftLabels, read_soft_labels
@@ -105,7 +105,11 @@ def _begin(options: TrainOptions, run: Path, reporter: RunReporter) -> tuple[Tra
     facts = {"towers": config.to_dict(), "preprocess": dataclasses.asdict(started.preprocess), **started.facts}
     run.mkdir(parents=True, exist_ok=True)
     if started.bundle is not None:
-        checkpoints.copy_file(started.bundle / WEIGHTS_FILE, run / checkpoints.START)
+        if options.image_size:
+            weights = checkpoints.load_weights(started.bundle / WEIGHTS_FILE)
+            checkpoints.save_weights(run / checkpoints.START, with_positions(weights, config))
+        else:
+            checkpoints.copy_file(started.bundle / WEIGHTS_FILE, run / checkpoints.START)
     _write(run / TOKENIZER_FILE, words)
     write_skipped(run, data.summary.refused, ())
     data.split.save(run)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from clipcli.bundle.spec import read_spec
 from clipcli.errors import UsageError
 from tests.training.tiny import RESNET, VIT, Told, equal, options, state, stop_at
 from trainer.architectures import architecture
-from trainer.checkpoints import load_run, read_metrics
+from trainer.checkpoints import load_run, load_weights, read_metrics
+from trainer.config import ArchConfig
 from trainer.resolution import enlarged, with_positions
 from trainer.run import best_metrics, is_finished, resume, train
 from trainer.stopping import Interrupted
@@ -50,7 +52,7 @@ def test_a_plane_stays_a_plane() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("ViT-nano-64/8", 64, "not larger than the 64 pixels before"),
+        ("ViT-nano-64/8", 64, "64 pixels are not more than the 64 that ViT-nano-64/8 has already"),
         ("ViT-nano-64/8", 100, "not a multiple of the patch size"),
         ("MobileCLIP2-S0", 512, "no positions to interpolate"),
     ],
@@ -95,3 +97,19 @@ def test_it_is_resumed_bit_for_bit(tmp_path: Path, pairs: Path, step: int) -> No
 def test_it_goes_with_pretraining(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="final_resolution is for pretraining"):
         options(tmp_path, start="x", final_resolution=64)
+
+
+def test_fine_tuning_at_a_larger_size(tmp_path: Path, pairs: Path, trained: Path) -> None:
+    start, run = trained / "models" / "seed-model", tmp_path / "run"
+    before, config = load_weights(start / "weights.safetensors"), ArchConfig.from_dict(read_spec(start).towers)
+    chosen = options(pairs, start=str(start), image_size=64, freeze_batch_norm=True, anchor=0.5)
+    with pytest.raises(Interrupted):
+        train(chosen, run, stop_at(2))
+    assert equal(load_weights(run / "start.safetensors"), with_positions(before, enlarged(config, 64)))
+    told = Told()
+    made = resume(run, told)
+    assert made.bundle is not None
+    model, facts = load_run(run)
+    assert (model.config.image.image_size, facts["preprocess"]["image_size"]) == (64, 64)
+    with pytest.raises(UsageError, match="image_size is for fine-tuning"):
+        options(pairs, arch="tiny-vit", image_size=64)

@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from clipcli.library.run_lock import RunLock
-from tests.browse.page.conftest import PATIENCE_MS, Watch, until
+from tests.browse.page.conftest import PATIENCE_MS, Watch
+from tests.browse.page.gate import Gate
 from tests.browse.page.site import Site, serving
 
 REFUSED = ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "403"]
@@ -43,6 +44,14 @@ def program(site: Site) -> Iterator[Program]:
     started = Program(site.library.parent)
     yield started
     started.end()
+
+
+@pytest.fixture
+def gate(site: Site) -> Iterator[Gate]:
+    """To what the page sees the same as a program that ends and comes back, without the second that takes."""
+    made = Gate(urlsplit(site.address).port or 0)
+    yield made
+    made.end()
 
 
 @pytest.fixture
@@ -89,30 +98,30 @@ def test_a_program_that_ends_and_comes_back(program: Program, visit: Callable[[s
     expect(page.locator("#q")).to_have_value("blue")
 
 
-def test_a_picture_that_does_not_come_has_its_true_reason(program: Program, visit: Callable[[str], Page]) -> None:
-    page = visit(program.start())
+def test_a_picture_that_does_not_come_has_its_true_reason(gate: Gate, visit: Callable[[str], Page]) -> None:
+    page = visit(gate.start())
     page.fill("#q", "green")
     expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^green"))
-    program.end()
+    gate.end()
     expect(page.locator("#contact")).to_be_visible()
     page.locator(".cell").nth(2).click()
     trouble = page.locator("#viewer .blank")
     expect(trouble).to_contain_text("clip browse does not answer")
     expect(trouble).not_to_contain_text("file")
-    program.start()
+    gate.start()
     page.wait_for_function("() => document.querySelector('.stage .sharp').classList.contains('ready')")
     expect(trouble).to_be_hidden()
     expect(page.locator("#viewer .side h2")).to_have_text(re.compile("^green"))
 
 
-def test_what_did_not_come_in_the_other_views_comes_later(program: Program, visit: Callable[[str], Page]) -> None:
-    page = visit(program.start())
-    program.end()
+def test_what_did_not_come_in_the_other_views_comes_later(gate: Gate, visit: Callable[[str], Page]) -> None:
+    page = visit(gate.start())
+    gate.end()
     page.get_by_role("link", name="Duplicates").click()
     expect(page.locator("section.view:visible")).to_contain_text("clip browse does not answer")
     page.get_by_role("link", name="Map").click()
     expect(page.locator("section.view:visible")).to_contain_text("clip browse does not answer")
-    program.start()
+    gate.start()
     page.locator(".legend .groups li").first.wait_for()
     page.get_by_role("link", name="Duplicates").click()
     page.locator(".group").first.wait_for()
@@ -191,20 +200,31 @@ def test_a_run_in_another_window_is_told_within_a_second_or_so(page: Page, site:
     expect(pill).to_be_hidden()
     expect(page.locator("#notices")).to_contain_text("Indexing has ended: 305 pictures in the library.")
     looked(3)
-    page.wait_for_timeout(3500)
-    assert len(looks) >= 2
+    for _ in range(2):  # and goes on looking
+        with page.expect_request("**/api/run"):
+            pass
 
 
 def test_nobody_looks_at_a_page_that_is_hidden(page: Page) -> None:
     page.locator(".cell").first.wait_for()
+    page.clock.install()  # the page's own: seconds pass in no time
     page.evaluate(
         "Object.defineProperty(document, 'hidden', { get: () => globalThis.away ?? false, configurable: true })"
     )
+
+    def looks_in(seconds: int) -> int:
+        looks: list[str] = []
+        page.on("request", lambda request: looks.append(request.url) if request.url.endswith("/api/run") else None)
+        for _ in range(seconds):
+            page.clock.run_for(1000)
+            page.wait_for_timeout(50)
+        return len(looks)
+
+    with page.expect_request("**/api/run"):  # from here on it goes by that clock
+        pass
+    assert looks_in(4) >= 2
     page.evaluate("globalThis.away = true")
-    page.wait_for_timeout(1500)
-    looks: list[str] = []
-    page.on("request", lambda request: looks.append(request.url) if request.url.endswith("/api/run") else None)
-    page.wait_for_timeout(2500)
-    assert looks == []
-    page.evaluate("globalThis.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-    until(page, lambda: len(looks) >= 1)
+    looks_in(1)
+    assert looks_in(10) == 0
+    with page.expect_request("**/api/run"):
+        page.evaluate("globalThis.away = false; document.dispatchEvent(new Event('visibilitychange'))")

@@ -180,7 +180,8 @@ def _hold_out(store: PictureStore, sources: Sequence[Sequence[int]], options: Tr
     drawn = bisect.bisect(order, f"{int(options.validation_share * 16**16):016x}")
     least = max(2, min(options.validation_least, len(order) // 5))
     wanted = min(options.validation_limit, max(least, drawn), len(order) // 2)
-    return [number for key in order[:wanted] for number in by_picture[key]]
+    # In the order that a resumed run reads them in, so that means over them have the same bits.
+    return sorted(number for key in order[:wanted] for number in by_picture[key])
 
 
 def _validation_set(

@@ -43,15 +43,18 @@ def test_captions_are_written_from_the_run_folder(tmp_path: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["bag-of-words", "caption"])
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path: Path, objective: str) -> None:
     data = tiny.write_pairs(tmp_path)
     through, stopped = tmp_path / "through", tmp_path / "stopped"
-    chosen = tiny.options(data, objective="bag-of-words")
+    chosen = tiny.options(data, objective=objective)
     train(chosen, through, tiny.Told())
     with pytest.raises(Interrupted):
         train(chosen, stopped, tiny.stop_at(2))
     resume(stopped, tiny.Told())
-    assert tiny.equal(tiny.state(through)["extra"], tiny.state(stopped)["extra"])
+    one, other = tiny.state(through), tiny.state(stopped)
+    assert tiny.equal(one["extra"], other["extra"])
+    assert one["best"] == other["best"] > 0
 
 
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:

@@ -139,8 +139,7 @@ class TrainOptions:
                 self.final_resolution, self.chunk_size, self.shuffle_buffer, self.save_every_steps, self.log_every_steps
             )
             < 0,
-            "image_size is for fine-tuning, and not negative; from scratch --arch has a size of its own": self.image_size
-            < 0
+            "image_size is for fine-tuning; --arch has a size of its own": self.image_size < 0
             or (bool(self.image_size) and self.start is None),
             "final_resolution is for pretraining, with --scratch": bool(self.final_resolution)
             and self.start is not None,

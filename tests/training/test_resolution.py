@@ -13,8 +13,9 @@ from tests.training.tiny import RESNET, VIT, Told, equal, options, state, stop_a
 from trainer.architectures import architecture
 from trainer.checkpoints import load_run, load_weights, read_metrics
 from trainer.config import ArchConfig
+from trainer.outcome import best_metrics, is_finished
 from trainer.resolution import enlarged, with_positions
-from trainer.run import best_metrics, is_finished, resume, train
+from trainer.run import resume, train
 from trainer.stopping import Interrupted
 from trainer.towers import Clip
 

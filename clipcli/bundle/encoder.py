@@ -203,6 +203,7 @@ class Model:
                     device=wanted,
                     threads=1 if alone else self._threads,
                     kept=self._kept(tower, name),
+                    often=alone,
                 )
                 self._towers[tower] = Tower.of(session, tower, self.spec.graphs)
                 try:
@@ -213,7 +214,7 @@ class Model:
             return self._towers[tower]
 
     def _kept(self, tower: str, name: str) -> Path | None:
-        if not self._brief or tower != "text":
+        if self._brief != (tower == "text"):  # a search's text tower, an index run's image tower
             return None
         from clipcli.bundle.ready_graphs import ready_folder
 

@@ -1,13 +1,16 @@
-"""Graphs as ONNX Runtime has optimised them, kept in the cache folder, so that a search opens one in a fraction.
+"""Graphs as ONNX Runtime has optimised them, kept in the cache folder, so that one is opened in a fraction of the time.
 
 Opening a text tower takes far longer than running it once: its file is read and parsed, optimised, and its weights are
-rearranged for many uses. Kept here it is optimised, its weights lie in a file beside it that is mapped into memory, and
-nothing is rearranged. Measured in docs/experiments.md.
+rearranged for many uses. Kept here it is optimised, and its weights lie in a file beside it that is mapped into memory,
+which saves memory as well. For a search nothing is rearranged; for an index run, which uses its tower often, weights
+are. Measured in docs/experiments.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -42,20 +45,25 @@ def ready_folder(size_bytes: int, digest: str) -> Path | None:
     import platformdirs
 
     graphs = platformdirs.user_cache_path("clip", appauthor=False) / "graphs"
-    return graphs / f"{digest[:32]}-{runtime.__version__}"
+    # What is optimised for one processor need not run on another, and a home may be on several machines.
+    machine = "|".join((platform.node(), platform.machine(), platform.processor()))
+    return graphs / f"{digest[:32]}-{runtime.__version__}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"
 
 
 def open_ready(
-    path: Path, folder: Path, fresh_options: Callable[[], SessionOptions], opener: Opener
+    path: Path, folder: Path, fresh_options: Callable[[], SessionOptions], opener: Opener, *, often: bool
 ) -> InferenceSession:
     """A session of the graph `path` on the CPU: the one kept in `folder`, else `path` itself, kept there for next time.
 
-    Numbers are the same but for the last digits. Raises what `opener` raises for `path`.
+    `often`: it will be run many times, and is worth rearranging its weights for. Numbers are the same but for the last
+    digits. Raises what `opener` raises for `path`.
     """
     if (folder / _GRAPH).is_file():
         with suppress(*RUNTIME_ERRORS):
             session = runtime.InferenceSession(
-                os.fspath(folder / _GRAPH), sess_options=_as_kept(fresh_options()), providers=["CPUExecutionProvider"]
+                os.fspath(folder / _GRAPH),
+                sess_options=_as_kept(fresh_options(), often),
+                providers=["CPUExecutionProvider"],
             )
             with suppress(OSError):
                 os.utime(folder)  # used last
@@ -67,9 +75,10 @@ def open_ready(
         return opener(path, fresh_options())
 
 
-def _as_kept(options: SessionOptions) -> SessionOptions:
+def _as_kept(options: SessionOptions, often: bool) -> SessionOptions:
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.disable_prepacking", "1")
+    if not often:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     return options
 
 

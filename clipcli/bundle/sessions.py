@@ -42,12 +42,12 @@ _FATAL_ONLY = 4
 
 
 def open_session(
-    path: Path, *, device: str = "auto", threads: int | None = None, kept: Path | None = None
+    path: Path, *, device: str = "auto", threads: int | None = None, kept: Path | None = None, often: bool = False
 ) -> tuple[InferenceSession, str]:
     """A session and the device it runs on, "cpu" or "cuda".
 
     `auto` takes CUDA where it works, else the CPU. `kept` is the folder in which the graph is kept in a form that is
-    opened sooner, or will be (`ready_graphs`); it is used on the CPU only.
+    opened sooner, or will be (`ready_graphs`); it is used on the CPU only, and `often` or for once.
 
     Raises:
         DeviceError: `cuda` was asked for, and ONNX Runtime would have fallen back to the CPU.
@@ -64,7 +64,7 @@ def open_session(
         if kept is not None:
             from clipcli.bundle.ready_graphs import open_ready  # late: most sessions are not for a moment
 
-            return open_ready(path, kept, lambda: _options(threads), _open_on_cpu), "cpu"
+            return open_ready(path, kept, lambda: _options(threads), _open_on_cpu, often=often), "cpu"
         return _open_on_cpu(path, options), "cpu"
     _preload_cuda()
     session = _open(path, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])

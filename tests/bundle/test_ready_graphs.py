@@ -83,3 +83,20 @@ def test_small_ones_and_image_towers_are_not_kept(bundle: Path, graphs: Path, mo
     monkeypatch.setattr(ready_graphs, "_WORTH_IT", 1 << 30)
     model.encode_texts(TEXTS)
     assert not graphs.exists()
+
+
+def test_an_image_tower_is_kept_for_many_pictures_and_not_for_one(bundle: Path, graphs: Path) -> None:
+    size = Model.load(bundle).spec.preprocess.image_size
+    pixels = np.random.default_rng(0).normal(size=(5, 3, size, size)).astype(np.float32)
+    Model.load(bundle, device="cpu", brief=True).encode_images(pixels)
+    assert not graphs.exists()
+    first, again = (Model.load(bundle, device="cpu").encode_images(pixels) for _ in range(2))
+    assert len(list(graphs.iterdir())) == 1
+    np.testing.assert_allclose(again, first, atol=1e-6)
+
+
+def test_another_machine_keeps_its_own(bundle: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brief(bundle)
+    monkeypatch.setattr("platform.node", lambda: "another")
+    brief(bundle)
+    assert len(list(graphs.iterdir())) == 2

@@ -81,7 +81,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         partial.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise NoSpaceError(f"no space left for {path.name} in {path.parent}; the one before it is kept") from error
+            kept = "; the one before it is kept" if path.exists() else ""
+            raise NoSpaceError(f"no space left for {path.name} in {path.parent}{kept}") from error
         raise
     finally:
         partial.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from clipcli.errors import UsageError
+from clipcli.errors import NoSpaceError, UsageError
 
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
@@ -21,6 +20,8 @@ __all__ = ["is_pipe", "put_down"]
 
 HEAD = 512  # bytes of a tar file's first header
 MAGIC = 257  # where in it "ustar" stands
+CHUNK = 1 << 20  # bytes
+MEGABYTE = 1_000_000
 
 
 def is_pipe(name: str) -> bool:
@@ -57,6 +58,7 @@ def put_down(options: TrainOptions, run: Path | None) -> Iterator[TrainOptions]:
 
 def _put(pipe: IO[bytes], name: str, target: Path) -> Path:
     from clipcli.render.notes import say
+    from clipcli.render.progress import progress_bar
     from trainer.checkpoints import write_atomically
 
     head = pipe.read(HEAD)
@@ -66,10 +68,24 @@ def _put(pipe: IO[bytes], name: str, target: Path) -> Path:
         raise UsageError(f"what comes through {called} is no tar file; pairs of other kinds are named as files")
     target = target.with_name(f"{target.name}.tar.gz" if packed else f"{target.name}.tar")
 
-    def write(file: IO[bytes]) -> None:
-        file.write(head)
-        shutil.copyfileobj(pipe, file, 1 << 20)
+    arrived = len(head)
 
-    write_atomically(target, write)
-    say(f"what came through the pipe lies in {target}, {target.stat().st_size / 1e6:,.1f} MB")
+    def write(file: IO[bytes]) -> None:
+        nonlocal arrived
+        with progress_bar("putting down what comes through the pipe", unit="MB") as bar:
+            file.write(head)
+            while block := pipe.read(CHUNK):
+                file.write(block)
+                bar.advance((arrived + len(block)) // MEGABYTE - arrived // MEGABYTE)
+                arrived += len(block)
+
+    try:
+        write_atomically(target, write)
+    except NoSpaceError as error:
+        raise NoSpaceError(
+            f"{target.parent} is full after {arrived / MEGABYTE:,.0f} MB of what comes through the pipe: training goes "
+            "over its pairs more than once, so all of them have to fit there; send fewer shards, or name another "
+            "folder with --output"
+        ) from error
+    say(f"what came through the pipe lies in {target}, {target.stat().st_size / MEGABYTE:,.1f} MB")
     return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import io
 import json
 import os
@@ -9,11 +11,13 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from clipcli.commands.piped import put_down
 from clipcli.commands.training_options import weighed
-from clipcli.errors import DataError, UsageError
+from clipcli.errors import DataError, NoSpaceError, UsageError
 from tests.training.conftest import clip
 from tests.training.tiny import PREPROCESS, Told, equal, options, state, stop_at, write_classes, write_pairs
 from trainer.data import Data, prepare_data
@@ -138,6 +142,24 @@ def test_pairs_from_a_pipe(tmp_path: Path) -> None:
     done = piped(tmp_path, b"image,caption\n" * 100)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"what comes through standard input is no tar file" in done.stderr
+
+
+class FillsTheDisk(io.BytesIO):
+    """A pipe, behind whose first million bytes the disk is full."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > 1_000_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().read(size)
+
+
+def test_a_pipe_that_brings_more_than_the_disk_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = FillsTheDisk(packed(tmp_path / "data")[:512] + bytes(3_000_000))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=pipe))
+    chosen = dataclasses.replace(options(tmp_path), data=("-",))
+    with pytest.raises(NoSpaceError, match=r"is full after 1 MB .* fewer shards"), put_down(chosen, tmp_path / "run"):
+        pytest.fail("it was not put down")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_a_run_on_shards_reads_pictures_from_them_and_is_resumed(

@@ -161,16 +161,19 @@ def _fetch_and_install(
     say(f"asking {endpoint()} for {address.repository}")
     with ExitStack() as stack:
         with progress_bar(f"pulling {wishes.name}", unit="MB") as bar:
-            got = stack.enter_context(
-                pulled(
-                    address,
-                    precisions=wishes.precisions,
-                    logits_known=wishes.logit_scale is not None,
-                    offline=offline,
-                    ready=lambda choice: _ready(choice, wishes),
-                    progress=_Megabytes(bar),
-                )
+            fetching = pulled(
+                address,
+                precisions=wishes.precisions,
+                logits_known=wishes.logit_scale is not None,
+                offline=offline,
+                ready=lambda choice: _ready(choice, wishes),
+                progress=_Megabytes(bar),
             )
+            try:
+                got = stack.enter_context(fetching)
+            except KeyboardInterrupt:
+                say("what has arrived is kept: the same command goes on from there")
+                raise
         provenance: dict[str, Any] = {"repository": address.repository, "revision": got.listing.commit}
         if known is not None and known.zero_shot_imagenet is not None:
             provenance["published"] = {"zero_shot_imagenet": known.zero_shot_imagenet, "source": known.zero_shot_from}
@@ -190,6 +193,11 @@ def _ready(choice: Choice, wishes: Wishes) -> None:
     if choice.kind == "weights":
         require_train("a model that comes as weights")
         require_words((file.path for file in choice.files), wishes)
+    if choice.logits_untold and wishes.logit_scale is None:
+        raise UsageError(
+            "the repository does not say its logit scale: give --logit-scale (its graphs leave it out; OpenAI's models "
+            "have 100, those of sigmoids --logit-bias as well)"
+        )
     if choice.kind != "bundle":
         say(f"{choice.size_bytes / _MB:,.1f} MB in {len(choice.files)} files")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from clipcli.bundle.encoder import Model
-from clipcli.bundle.hub import catalogue
+from clipcli.bundle.hub import catalogue, pulling
 from clipcli.bundle.hub.catalogue import known_models
 from clipcli.bundle.installed import models_folder
 from clipcli.bundle.probe import smallest_cosine
@@ -76,6 +76,24 @@ def test_weights_without_a_vocabulary_are_not_fetched(pull: Clip, hub: Hub, monk
     assert not any("resolve" in request for request in hub.requests)
     (hub.folder / "merges.txt").write_text("#version: 0.2\n")
     assert "give --tokenizer FILE" not in last(pull(), 8)
+
+
+def test_a_logit_scale_that_no_graph_tells_is_asked_for_before_fetching(pull: Clip, hub: Hub) -> None:
+    (hub.folder / "onnx" / "model.onnx").unlink()
+    assert "give --logit-scale" in last(pull(), 2)
+    assert not any("resolve" in request for request in hub.requests)
+    assert pull("--logit-scale", "50").exit_code == 0
+
+
+def test_ctrl_c_says_how_to_go_on(pull: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pulling, "fetch", interrupted)
+    broken = pull()
+    assert hub.requests
+    assert broken.exit_code == 130
+    assert "the same command goes on from there" in broken.stderr
 
 
 def forget_quick_gelu(folder: Path) -> None:

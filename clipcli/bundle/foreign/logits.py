@@ -48,7 +48,7 @@ def logit_line(
         return scale or slope, (height if bias is None else bias) if source.sigmoid else None, source.combined.name
     wanted = "--logit-scale and --logit-bias" if source.sigmoid else "--logit-scale"
     known = "its graphs leave it out" if source.sigmoid else "its graphs leave it out; OpenAI's models have 100"
-    raise UsageError(f"{source.folder} does not say its logit scale: give {wanted} ({known})")
+    raise UsageError(f"the source does not say its logit scale: give {wanted} ({known})")
 
 
 def _measured(

@@ -33,6 +33,7 @@ class Choice:
 
     kind: str
     files: tuple[RemoteFile, ...]
+    logits_untold: bool = False  # graphs of single towers alone, which end before the logit scale
 
     @property
     def size_bytes(self) -> int:
@@ -52,11 +53,13 @@ def choose(listing: Listing, *, precisions: tuple[str, ...] = (), logits_known: 
     if MODEL_FILE in names:
         return Choice(kind="bundle", files=(names[MODEL_FILE],))  # which says what else
     if any(name.startswith(f"{transformers_js.FOLDER}/vision_model") for name in names):
-        return Choice(kind="graphs", files=_picked(listing, _of_transformers_js(listing, precisions, logits_known)))
+        untold = not any(f"{transformers_js.FOLDER}/{one}" in names for one in transformers_js.COMBINED)
+        chosen = _picked(listing, _of_transformers_js(listing, precisions, logits_known))
+        return Choice(kind="graphs", files=chosen, logits_untold=untold)
     if f"{immich.IMAGE}/{immich.GRAPH}" in names:
         if set(precisions) - {"fp32"}:
             raise NotFoundError(f"{listing.repository} has graphs in fp32 only")
-        return Choice(kind="graphs", files=_picked(listing, _of_immich(names)))
+        return Choice(kind="graphs", files=_picked(listing, _of_immich(names)), logits_untold=True)
     weights = _weights(names)
     if not weights:
         raise NotFoundError(

@@ -12,13 +12,19 @@ from typing import Any
 import pytest
 
 from clipcli.errors import InputError, NotFoundError, UsageError
-from clipcli.library import following, moving, sorting
+from clipcli.library import following, indexing, moving, sorting
 from clipcli.library.moving import CannotMoveError, move_file
 from clipcli.library.sort_log import append_log, new_log, read_log
 from tests.library.conftest import Index, integrity
+from tests.library.decoding_here import DecodersHere
 from tests.library.test_sorting import contents, photos, sort, undo
 
 __all__ = ["photos"]  # a fixture
+
+
+@pytest.fixture(autouse=True)
+def _decoding_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "Decoders", DecodersHere)
 
 
 def across(source: bytes, target: bytes, **options: object) -> None:

@@ -112,6 +112,7 @@ def _draw(axes: Any, points: Sequence[Point], label: str, place: int, look: Look
         linewidth=LINE_WIDTH,
         marker=look.markers[place % len(look.markers)] if len(points) <= MOST_MARKED else None,
         markersize=MARKER,
+        clip_on=False,  # a rate that ends at nothing stands on the axis: its mark is not cut in half
         label=label or None,
     )
 

@@ -109,6 +109,7 @@ function announceLater(text) {
 }
 
 let unanswered = false;
+let lacking = null; // the problem on show, where what helps depends on the library
 
 function failed(problem) {
   grid.load();
@@ -136,6 +137,7 @@ function failed(problem) {
   document.querySelector(".arrange").hidden = true;
   byId("search-blank").hidden = false;
   byId("search-blank").replaceChildren(...notAnswered(problem, library, again));
+  lacking = problem.code === "no-model" ? problem : null;
 }
 
 const again = () => results.ask(place.question, { fresh: true });
@@ -165,7 +167,9 @@ export function restoreScroll() {
 /** What the library holds has become known, or has changed. */
 export function learnLibrary(known) {
   library = known;
-  if (place.view === "search" && results.items && !results.items.all) summarise(results.items);
+  if (place.view !== "search") return;
+  if (results.items && !results.items.all) summarise(results.items);
+  else if (unanswered && lacking) byId("search-blank").replaceChildren(...notAnswered(lacking, library, again));
 }
 
 /** The library has changed, `more` pictures have come. False where the page should ask anew when it gets there. */

@@ -32,7 +32,7 @@ export function drawLibrary(nextState = state) {
       "div",
       { class: "cards" },
       card(count(library.pictures), library.pictures === 1 ? "picture" : "pictures"),
-      card(bytes(library.bytes), "in the library file"),
+      card(bytes(library.bytes), "in their files"),
       card(count(state.places), "with a place"),
       card(count(library.skipped), library.skipped === 1 ? "file skipped" : "files skipped"),
       model && card(model.name, `model, ${model.precision}`),

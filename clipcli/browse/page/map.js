@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { count, el, icon, iconButton, plural } from "./dom.js";
+import { nothingFound } from "./nothing.js";
 import { announce, complain } from "./notices.js";
 import { empty, filtersOf } from "./question.js";
 import { go, place } from "./route.js";
@@ -125,11 +126,14 @@ async function ask(wanted) {
     legend.showGroups([]);
     legend.say("");
     waiting.hidden = false;
-    waiting.replaceChildren(
-      icon("map"),
-      el("p", {}, error.message),
-      el("button", { type: "button", class: "button", onclick: () => drawMap() }, "Try again"),
-    );
+    if (state?.library.pictures === 0)
+      waiting.replaceChildren(el("div", { class: "blank" }, ...nothingFound(state.library)));
+    else
+      waiting.replaceChildren(
+        icon("map"),
+        el("p", {}, error.message),
+        el("button", { type: "button", class: "button", onclick: () => drawMap() }, "Try again"),
+      );
     redraw();
   }
 }

@@ -45,12 +45,9 @@ export function notAnswered(problem, library, again) {
     el("div", { role: "alert" }, el("h2", {}, title), el("p", { dir: "auto" }, problem.message)),
     ...more,
   ];
+  if (problem.code === "no-model" && library?.pictures === 0) return nothingFound(library);
   if (problem.code === "no-model")
-    return say(
-      "info",
-      "These pictures cannot be searched by words yet",
-      command(library?.update ?? "clip embed ~/Pictures"),
-    );
+    return say("info", "These pictures cannot be searched by words yet", library ? command(library.update) : "");
   if (problem.code === "bad-request" || problem.code === "not-found") {
     const filtered = filterCount(place.question) > 0;
     const anew = button("All pictures", () => go({ question: empty(), picture: null }));

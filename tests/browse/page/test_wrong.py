@@ -6,9 +6,9 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browse.page.conftest import Watch
+from tests.browse.page.conftest import Watch, until
 from tests.browse.page.site import Site
 
 
@@ -146,3 +146,29 @@ def test_a_library_that_offers_more_leaves_the_panel_alone_while_one_types(page:
         " const body = JSON.stringify({ ids: [1], remove: ['just now'] });"
         " await fetch('/api/tags', { method: 'POST', headers, body }); }"
     )
+
+
+def test_an_empty_library_that_is_asked_by_words_says_the_same(
+    site: Site, open_page: Callable[..., Page], watch: Watch
+) -> None:
+    """Also where the answer is there before what is known of the library, and on the map."""
+    watch.expected = ["409"]
+    page = open_page()
+    state = page.evaluate("async () => (await fetch('/api/state')).json()")
+    state["library"]["pictures"] = 0
+    held: list[Route] = []
+    page.route("**/api/state", lambda route: held.append(route))
+    refused = {"error": {"code": "no-model", "message": "the library has no embeddings yet"}}
+    page.route("**/api/search", lambda route: route.fulfill(status=409, json=refused))
+    page.route("**/api/map", lambda route: route.fulfill(status=409, json=refused))
+    page.goto(page.url + "?q=dog")
+    expect(page.locator("#search-blank")).to_contain_text("no embeddings yet")
+    expect(page.locator("#search-blank code")).to_have_count(0)  # which library is not known yet
+    until(page, lambda: bool(held))
+    held.pop().fulfill(json=state)
+    page.unroute("**/api/state")
+    page.route("**/api/state", lambda route: route.fulfill(json=state))
+    expect(page.get_by_role("heading", name="This library is empty")).to_be_visible()
+    expect(page.locator("#search-blank code")).to_have_text(f"clip embed {site.photos} --db {site.library}")
+    page.get_by_role("link", name="Map").click()
+    expect(page.locator(".waiting code")).to_have_text(f"clip embed {site.photos} --db {site.library}")

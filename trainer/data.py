@@ -16,6 +16,7 @@ from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.datasets.rows import Row, Stored
 from clipcli.datasets.sources import read_source
 from clipcli.errors import DataError, ImageError
+from trainer.architectures import architecture
 from trainer.doctor import diagnose, set_aside, small_validation
 from trainer.judging import LEAST_PAIRS, DataSummary, count, judge, remark
 from trainer.mixing import check_shares, grouping, shares
@@ -24,6 +25,7 @@ from trainer.pictures import PictureStore, available_memory
 from trainer.split import Split
 from trainer.teacher import teacher_side
 from trainer.validation import ValidationSet
+from trainer.vocabulary import lengths_when_learnt
 
 __all__ = ["Data", "DataSummary", "prepare_data", "read_sets"]
 
@@ -222,7 +224,14 @@ def _diagnose(
 ) -> None:
     used = [number for source in sources for number in source]
     others = [number for _, numbers in held for number in numbers]
-    words = Tokenizer.of(Path(options.start), read_spec(Path(options.start))) if options.start is not None else None
+    lengths: Callable[[Sequence[str]], list[int]] | None
+    if options.start is not None:
+        words = Tokenizer.of(Path(options.start), read_spec(Path(options.start)))
+        lengths, context = words.full_lengths, words.context_length
+    else:
+        texts = [text for number in used for text in store.rows[number].captions]
+        lengths = lengths_when_learnt(texts, max_size=options.max_vocabulary)
+        context = architecture(options.arch or "").text.context_length
     summary.findings = [
         *set_aside(summary.refused),
         *diagnose(
@@ -231,8 +240,8 @@ def _diagnose(
             others,
             store.digests | store.contents(others),
             options,
-            lengths=words.full_lengths if words is not None else None,
-            context=words.context_length if words is not None else 0,
+            lengths=lengths,
+            context=context,
         ),
         *small_validation(summary.validation),
     ]

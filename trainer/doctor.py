@@ -45,13 +45,13 @@ def diagnose(
 ) -> list[Finding]:
     """Faults of the rows `used` to train beside those `held` to measure on; `digests` has the content of pictures.
 
-    `lengths` counts a text's tokens with both markers, `context` is how many the model reads; without a vocabulary
-    of its own neither is looked at.
+    `lengths` counts a text's tokens with both markers, in the start model's vocabulary or in one learnt from these
+    texts, and is None where none can be learnt; `context` is how many the model reads.
     """
     found = [
         *_texts(rows, used),
         *_pictures(rows, used, held, digests),
-        *(_spelling(rows, used, lengths, context) if lengths is not None else ()),
+        *(_spelling(rows, used, lengths, context, given=options.start is not None) if lengths is not None else ()),
         *_classes(rows, used),
         *_rate(options),
     ]
@@ -123,7 +123,12 @@ def _pictures(
 
 
 def _spelling(
-    rows: Sequence[Row], used: Sequence[int], lengths: Callable[[Sequence[str]], list[int]], context: int
+    rows: Sequence[Row],
+    used: Sequence[int],
+    lengths: Callable[[Sequence[str]], list[int]],
+    context: int,
+    *,
+    given: bool,  # whether the vocabulary is the start model's: one learnt from the texts spells what they have
 ) -> list[Finding]:
     texts = list(dict.fromkeys(text for number in used for text in rows[number].captions))
     counted = list(zip(texts, lengths(texts), strict=True))
@@ -131,7 +136,7 @@ def _spelling(
     strange = [
         text
         for text, tokens in counted
-        if (letters := sum(map(str.isalnum, text))) >= 8 and tokens - 2 > TOKENS_A_LETTER * letters
+        if given and (letters := sum(map(str.isalnum, text))) >= 8 and tokens - 2 > TOKENS_A_LETTER * letters
     ]
     # What the vocabulary cannot spell is long for that reason.
     spelt = [text for text in long if text not in set(strange)]

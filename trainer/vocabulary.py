@@ -6,17 +6,18 @@ no merge that was seen only once is kept, and the vocabulary ends sooner: at abo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from clipcli.errors import DataError
 
-__all__ = ["END_TOKEN", "MAX_VOCABULARY", "START_TOKEN", "learn_vocabulary"]
+__all__ = ["END_TOKEN", "MAX_VOCABULARY", "START_TOKEN", "learn_vocabulary", "lengths_when_learnt"]
 
 START_TOKEN = "<|startoftext|>"
 END_TOKEN = "<|endoftext|>"
 MAX_VOCABULARY = 49_152
+SAMPLE = 50_000  # texts, a second's work: enough to tell how long they become
 
 
 def learn_vocabulary(texts: Iterable[str], *, max_size: int = MAX_VOCABULARY) -> Tokenizer:
@@ -50,3 +51,17 @@ def learn_vocabulary(texts: Iterable[str], *, max_size: int = MAX_VOCABULARY) ->
         single=f"{START_TOKEN} $A {END_TOKEN}", special_tokens=[(START_TOKEN, start), (END_TOKEN, end)]
     )
     return tokenizer
+
+
+def lengths_when_learnt(
+    texts: Sequence[str], *, max_size: int = MAX_VOCABULARY
+) -> Callable[[Sequence[str]], list[int]] | None:
+    """Counts a text's tokens, markers included, in a vocabulary learnt from `texts`, or from the first of very many.
+
+    None where they are too few to learn one from.
+    """
+    try:
+        vocabulary = learn_vocabulary(texts[:SAMPLE], max_size=max_size)
+    except DataError:
+        return None
+    return lambda asked: [len(encoding.ids) for encoding in vocabulary.encode_batch(list(asked))]

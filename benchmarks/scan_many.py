@@ -1,4 +1,5 @@
-"""A folder of 300,000 pictures that a library knows already: how long `clip embed` takes to find that nothing is new.
+"""A folder of 300,000 pictures that a library knows already: how long `clip embed` takes to find that nothing is new,
+and how much memory.
 
     python -m benchmarks.scan_many [--count 300000] [--rounds 3] [--place FOLDER]
 
@@ -138,6 +139,7 @@ def main() -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             took, cpu = time.monotonic() - began, _cpu_s() - used
             print(f"{took:6.2f} s, processor {cpu:.2f} s: {done.stderr.splitlines()[-1]}", flush=True)
+        print(f"at most {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
         opened = opened_pictures(folder, file, model)
         print(f"pictures opened: {len(opened)}")
     for line in describe():

@@ -23,6 +23,7 @@ __all__ = [
 _ROWS_AT_ONCE = 65536  # 128 MB of 512 numbers each: a larger library never has to be in memory as a whole
 _EXACT_AT_ONCE = 8192
 _MANY = 1 / 8
+_BLOCK, _FEWEST_BLOCKS = 512, 4  # scores; blocks for each result asked for
 LIKE_NOTHING = -2  # the score of a damaged vector, below any cosine
 
 
@@ -66,7 +67,8 @@ def best_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Rows of the results in order, and their cosines in float64. Ids ascend with the row, which settles ties."""
     doubt = rounding_doubt(len(direction))
-    candidates = np.flatnonzero(scores > LIKE_NOTHING)
+    bound = _surely_reached(scores, k)
+    candidates = np.flatnonzero(scores > LIKE_NOTHING if bound is None else scores >= bound - doubt)
     if least is not None:
         candidates = candidates[scores[candidates] >= least - doubt]
     if k is not None and k < len(candidates):
@@ -80,6 +82,19 @@ def best_rows(
         order = order[exact[order] >= least]
     order = order[:k]
     return places[order], exact[order]
+
+
+def _surely_reached(scores: NDArray[np.float32], k: int | None) -> float | None:
+    """A score that at least `k` rows have: the k-th largest of the largest of each block. None where it says nothing.
+
+    It saves going through all scores more than twice, and a partition of a million numbers.
+    """
+    blocks = len(scores) // _BLOCK
+    if k is None or blocks < _FEWEST_BLOCKS * k:
+        return None
+    largest = scores[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+    bound = float(np.partition(largest, blocks - k)[blocks - k])
+    return bound if bound > LIKE_NOTHING / 2 else None
 
 
 def rounding_doubt(dimension: int) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from clipcli.errors import ClipError, LibraryDamagedError, LibraryLockedError, NoSpaceError
@@ -17,6 +18,10 @@ from clipcli.library.location import anchor_of
 from clipcli.library.partial_files import partial_file, sweep_partial_files
 from clipcli.library.schema import APPLICATION_ID, READABLE_SINCE, migrate
 from clipcli.library.sqlite_errors import is_no_file_beside, is_no_room, shown, translated
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Library"]
 
@@ -37,6 +42,8 @@ class Library:
         self._anchor = anchor_of(path)
         # How many embeddings each model has, and the states of the models (`library.models`) for which that is true.
         self.counted: tuple[tuple[tuple[int, str], ...], dict[int, int]] | None = None
+        # The last cache of vectors that was mapped, by what tells it from another (`library.vectors`).
+        self.mapped: tuple[object, tuple[NDArray[np.int64], NDArray[np.float32]]] | None = None
 
     @classmethod
     def open(cls, path: Path, *, write: bool = False, create: bool = False) -> Library:
@@ -122,6 +129,7 @@ class Library:
 
     def close(self) -> None:
         """Leave one whole file behind: what lies in the journal goes into it, so that a read-only copy can be read."""
+        self.mapped = None
         if self.writable:
             with contextlib.suppress(sqlite3.Error):  # a reader may be at work; the next writer does it then
                 self.connection.execute("PRAGMA busy_timeout = 500")

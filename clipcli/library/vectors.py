@@ -48,15 +48,32 @@ def vectors(library: Library, *, identity: str, precision: str | None = None) ->
 def matrix(library: Library, model: StoredModel) -> tuple[Ids, Rows]:
     """As `vectors`, for a model already looked up within the same `library.read()`."""
     path = cache_path(library, model)
+    mark = _mark(path)
+    # Mapping two gigabytes anew, page by page, takes longer than the product does.
+    if library.mapped is not None and mark is not None and library.mapped[0] == mark:
+        return library.mapped[1]
+    library.mapped = None
     cached = cached_matrix(path, model)
-    if cached is not None:
-        return cached
-    try:
-        _write(library, model, path)
-    except OSError:  # no room, no permission: slower, not impossible
+    if cached is None:
+        try:
+            _write(library, model, path)
+        except OSError:  # no room, no permission: slower, not impossible
+            return _in_memory(library, model)
+        _forget_others(library, model, path)
+        mark, cached = _mark(path), cached_matrix(path, model)
+    if cached is None:
         return _in_memory(library, model)
-    _forget_others(library, model, path)
-    return cached_matrix(path, model) or _in_memory(library, model)
+    library.mapped = mark, cached
+    return cached
+
+
+def _mark(path: Path) -> tuple[Path, int, int, int, int] | None:
+    """What changes when the file is another one or is written to."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def cache_folder() -> Path:

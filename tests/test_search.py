@@ -91,21 +91,6 @@ def test_words_find_the_picture(colour: str, search: Search) -> None:
     assert stems(search(colour, "--format", "ndjson"))[0] == colour
 
 
-def test_results_that_are_not_there_are_said(search: Search, own_library: Path, own_photos: Path) -> None:
-    def told() -> str:
-        result = search("red", "--db", own_library, "-k", "3")
-        assert (result.exit_code, len(result.stdout.splitlines())) == (0, 4)
-        return str(result.stderr)
-
-    assert "not there" not in told()
-    (own_photos / "red.png").unlink()
-    assert "1 of these pictures is not there: gone, which 'clip embed' finds out" in told()
-    own_photos.rename(own_photos.with_name("elsewhere"))
-    assert f"3 of these pictures are not there: is the disk of {own_photos} mounted?" in told()
-    own_photos.mkdir()
-    assert f"3 of these pictures are not there: is the disk of {own_photos} mounted?" in told()
-
-
 def test_words_need_no_quotes(search: Search) -> None:
     quoted = search("a red thing", "--format", "json").stdout
     assert search("a", "red", "thing", "--format", "json").stdout == quoted

@@ -25,5 +25,5 @@ def those_away(paths: Sequence[bytes], library: Library) -> str:
     away = [root for root in roots if any(contains(root, path) for path in gone) and is_absent(root)]
     are = counted(len(gone), "of these pictures is not there", "of these pictures are not there")
     if away:
-        return f"{are}: is the disk of {' and '.join(map(short_path, away))} mounted?"
-    return f"{are}: gone, which 'clip embed' finds out, or on a disk not mounted"
+        return f"{are}: is {' and '.join(map(short_path, away))} on a disk not mounted, or has it moved?"
+    return f"{are}: deleted, moved, or on a disk not mounted"

@@ -110,7 +110,7 @@ def say_preview(report: IndexReport) -> None:
 
     _absent(report)
     known = f", {report.unchanged:,} unchanged" if report.unchanged else ""
-    bad = f", {report.skipped:,} that cannot be read" if report.skipped else ""
+    bad = f", {report.skipped:,} unreadable" if report.skipped else ""
     say(f"would look at {counted(report.considered, 'file')}: {report.pending:,} new, changed or moved{known}{bad}")
     if report.forgotten:
         say(f"would forget {counted(report.forgotten, 'picture')}, unless they have only moved")

@@ -19,6 +19,7 @@ import {
   startFound,
 } from "./found.js";
 import { openHelp, single, startKeys } from "./keys.js";
+import { fetchLacking, startLacking } from "./lacking.js";
 import { drawLibrary, startLibrary, tellRun } from "./library.js";
 import { drawMap, forgetMap, startMap } from "./map.js";
 import { announce, complain, say } from "./notices.js";
@@ -152,6 +153,7 @@ function back() {
   resume();
   drawView();
   retryViewer();
+  fetchLacking();
 }
 
 /** Have a view ask for what it does not have. */
@@ -179,6 +181,7 @@ function toggleTheme() {
   announce(globalThis.clipTheme.isDark() ? "dark" : "light");
 }
 
+startLacking();
 startViews();
 startFound();
 startSearchBar();

@@ -56,7 +56,7 @@ export function factsOf(facts, { retag, copy }) {
       position &&
         fact(
           "Place",
-          position,
+          `${position}\u2002`,
           el(
             "button",
             {

@@ -188,3 +188,23 @@ def test_a_picture_that_is_not_in_the_library_is_said(open_page: Callable[..., P
     expect(page.locator("#viewer .blank")).to_contain_text("not in the library")
     page.keyboard.press("Escape")
     page.locator(".cell").first.wait_for()
+
+
+def test_look_alikes_that_do_not_come_say_so_and_come_with_the_program(page: Page, watch: Watch) -> None:
+    watch.expected = ["404", "ERR_FAILED"]
+    small = re.compile(r"/api/thumb/\d+\?size=160$")
+    page.route(small, lambda route: route.fulfill(status=404))
+    page.locator(".cell").first.click()
+    lacking = page.locator(".alike img.lacking")
+    lacking.first.wait_for(state="attached")
+    expect(lacking.first).to_be_hidden()  # it would be the browser's mark of a broken picture
+    said = "() => getComputedStyle(document.querySelector('.alike button'), '::before').content"
+    assert page.evaluate(said) == '"cannot be shown"'
+    page.unroute(small)
+    page.route("**/api/run", lambda route: route.abort())
+    expect(page.locator("#contact")).to_be_visible()
+    assert page.evaluate(said) == "none"  # why they do not come is said once
+    page.unroute("**/api/run")
+    expect(page.locator("#contact")).to_be_hidden()
+    page.wait_for_function("() => document.querySelector('.alike img').naturalWidth > 0")
+    expect(lacking).to_have_count(0)

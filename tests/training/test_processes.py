@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.tiny import Told, options, state
+from tests.training.tiny import Told, options, state, write_pairs
 from trainer import data as reading
 from trainer.checkpoints import read_step_metrics
 from trainer.pictures import PictureStore
@@ -51,7 +51,7 @@ if os.environ["RANK"] == "1":
 if what == "vanish":
     data.available_memory = lambda: 0  # nothing is kept
 told = Told()
-chosen = options(pairs, arch="tiny-vit", log_every_steps=1, shard_optimiser=True, ema_decay=0.5)
+chosen = options(pairs, arch="tiny-vit", log_every_steps=1, shard_optimiser=True, ema_decay=0.5, group="scene")
 try:
     runs.train(chosen, folder, told)
 except Interrupted as stop:
@@ -90,9 +90,20 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """24 pairs, in scenes of three that go into the same batch."""
+    made = write_pairs(tmp_path)
+    head, *lines = made.read_text("utf-8").splitlines()
+    scenes = [f"{line},{number // 3}" for number, line in enumerate(lines)]
+    made.write_text("\n".join([f"{head},scene", *scenes]) + "\n", "utf-8")
+    return made
+
+
+@pytest.fixture
 def alone(tmp_path: Path, pairs: Path) -> Path:
     """The same run by one process."""
-    train(options(pairs, arch="tiny-vit", log_every_steps=1, ema_decay=0.5), tmp_path / "alone", Told())
+    chosen = options(pairs, arch="tiny-vit", log_every_steps=1, ema_decay=0.5, group="scene")
+    train(chosen, tmp_path / "alone", Told())
     return tmp_path / "alone"
 
 
@@ -138,7 +149,8 @@ def test_a_picture_that_only_one_process_finds_broken_is_replaced_in_all(
         return found
 
     monkeypatch.setattr(PictureStore, "load", load)
-    train(options(pairs, arch="tiny-vit", log_every_steps=1, ema_decay=0.5), tmp_path / "one", Told())
+    chosen = options(pairs, arch="tiny-vit", log_every_steps=1, ema_decay=0.5, group="scene")
+    train(chosen, tmp_path / "one", Told())
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     found = [(tmp_path / run / "skipped.jsonl").read_text("utf-8") for run in ("one", "two")]
     assert found[0] == found[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -299,15 +300,18 @@ def test_what_is_said_of_updates(
     """That none of the pictures is left is said once; a file that was gone again before it was read is nothing."""
     monkeypatch.setattr(indexing, "Decoders", DecodersHere)
     folder = photo_folder(count=2)
-    runs = _Runs(tmp_path / "library.db", IndexOptions(), lambda library: model, frames_given=False)
+    runs = _Runs(tmp_path / "library.db", IndexOptions(), lambda library: model, frames_given=False, records=True)
     runs.update([os.fsencode(folder)], set())
     for path in folder.iterdir():
         path.unlink()
     (folder / "note.txt").touch()
-    capsys.readouterr()
+    (record,) = capsys.readouterr().out.splitlines()
+    assert json.loads(record)["embedded"] == 2
     for _ in range(2):
         runs.update([os.fsencode(folder)], set())
-    (line,) = capsys.readouterr().err.splitlines()
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert said.out == ""  # nothing has changed
     assert re.match(r"\d\d:\d\d:\d\d none of the 2 pictures known in ", line)
 
     def gone_again(self: Reader, job: Job) -> Outcome:

@@ -75,6 +75,18 @@ def test_an_activation_that_the_source_says_otherwise_is_refused(
     assert read_model(source, Choices(activation=stated)).config.activation == stated
 
 
+def test_what_the_catalogue_knows_is_taken_whatever_the_source_says(tmp_path: Path) -> None:
+    folder = write(load("transformers-clip"), tmp_path)
+    values = json.loads((folder / "config.json").read_text())
+    for tower in ("vision_config", "text_config"):
+        values[tower]["hidden_act"] = "gelu"
+    (folder / "config.json").write_text(json.dumps(values))
+    found = read_model(folder, Choices(activation="quick_gelu", known=True))
+    assert (found.config.activation, found.config.activation_of_text) == ("quick_gelu", "quick_gelu")
+    assert "config.json leaves that out" in found.notes[0]
+    assert read_model(folder, Choices(known=True)).config.activation == "gelu"
+
+
 def test_what_a_source_says_is_taken_over(tmp_path: Path) -> None:
     found = read(load("openai-vit-quick"), tmp_path / "openai")
     assert (found.config.activation, found.preprocess.resize, found.text_cleaning) == (

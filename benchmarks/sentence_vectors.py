@@ -1,4 +1,4 @@
-"""Sentences for `trainer.recipes.text_start`, and what a sentence-embedding model makes of them.
+"""Sentences for `benchmarks.text_start`, and what a sentence-embedding model makes of them.
 
     python -m benchmarks.sentence_vectors --pairs flickr8k-train.parquet caltech101-train.parquet \\
         tinyimagenet-train-0.parquet --names teacher-classes.txt --dictionary clip-text-lvis.parquet \\

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from benchmarks import text_start
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import DataError
 from tests.training.tiny import VIT
 from trainer import architectures
-from trainer.recipes import text_start
-from trainer.recipes.text_start import reduced
+from trainer.text_start import reduced
 
 WORDS = ("cat", "dog", "boat", "tree", "house", "bicycle")
 FORMS = ("a {}", "the {}", "a photo of a {}.", "two of {}", "{} and nothing else", "one more {} here")
@@ -58,7 +58,7 @@ def test_the_bundle_places_sentences_as_their_vectors_lie(
          "--vocabulary", "400"],
     )  # fmt: skip
     text_start.main()
-    assert "mean cosine on sentences held out: " in capsys.readouterr().err
+    assert "mean cosine on sentences held out: " in capsys.readouterr().out
     assert read_spec(bundle).provenance["sentences"] == 36
     model = Model.load(bundle, device="cpu", precision="fp32")
     vectors = model.encode_texts([f"a {word}" for word in WORDS] + [f"the {word}" for word in WORDS])

@@ -3,6 +3,7 @@
 const CLOSEST = 400;
 const FARTHEST = 0.5;
 const STILL = 4; // pixels a hand may tremble and still mean a click
+const MARGIN = 64; // pixels for the pictures of points at the edge, both sides together
 
 /** `x` and `y` (0 to 1) are the middle of the window in the map; at a `zoom` of 1 all of it is seen. */
 export class Eye {
@@ -12,7 +13,8 @@ export class Eye {
 
   /** How many pixels the side of the map has. */
   side() {
-    return Math.min(this.canvas.clientWidth, this.canvas.clientHeight) * 0.92 * this.zoom;
+    const shorter = Math.min(this.canvas.clientWidth, this.canvas.clientHeight);
+    return Math.max(shorter - MARGIN, shorter / 2, 1) * this.zoom;
   }
 
   look(x, y, zoom) {

@@ -138,7 +138,10 @@ def test_a_point_under_the_pointer_is_shown_and_opened(open_page: Callable[..., 
     spot = page.evaluate(
         "() => { const canvas = document.querySelector('canvas');"
         " const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
-        " const solid = []; for (let at = 3; at < data.length; at += 4) if (data[at] > 200) solid.push((at - 3) / 4);"
+        " const solid = []; for (let at = 0; at < data.length; at += 4) {"
+        " const [red, green, blue] = [data[at], data[at + 1], data[at + 2]];"  # the number of a group has no colour
+        " const coloured = Math.max(red, green, blue) - Math.min(red, green, blue) > 80;"
+        " if (data[at + 3] > 200 && coloured) solid.push(at / 4); }"
         " const at = solid[Math.floor(solid.length / 2)]; return [at % canvas.width, Math.floor(at / canvas.width)]; }"
     )
     page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])

@@ -33,17 +33,22 @@ _RELATIVE, _ABSOLUTE = 2.0**-10, 2.0**-24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Stored:
-    """A tensor of the file: fp32 values, and where its bytes are."""
+    """A tensor of the file, and where its bytes are."""
 
     name: str
-    values: NDArray[np.float32]
+    tensor: torch.Tensor
     kind: int  # ONNX's number for the type it is stored in
     width: int  # bytes of a number
     offset: int
 
     @property
+    def values(self) -> NDArray[np.float32]:
+        """As fp32; not kept, since all of a large model at once would be as much memory again."""
+        return self.tensor.float().numpy()
+
+    @property
     def rows(self) -> NDArray[np.float32]:
-        return self.values.reshape(len(self.values), -1)
+        return self.values.reshape(len(self.tensor), -1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +94,7 @@ def _stored_in(file: Path, kept: Mapping[str, torch.Tensor]) -> list[_Stored]:
             found.append(
                 _Stored(
                     name=name,
-                    values=kept[name].float().numpy(),
+                    tensor=kept[name],
                     kind=kind,
                     width=width,
                     offset=8 + length + about["data_offsets"][0],
@@ -101,23 +106,24 @@ def _stored_in(file: Path, kept: Mapping[str, torch.Tensor]) -> list[_Stored]:
 def _match(name: str, values: NDArray[np.float32], stored: Iterable[_Stored]) -> _Match | None:
     """The exporter calls a weight as torch does where it left it as it was; one that it has rearranged, by a number."""
     for candidate in sorted(stored, key=lambda one: not name.endswith(one.name)):
-        if candidate.values.size >= values.size and (match := _as_it_is(values, candidate)):
+        if candidate.tensor.numel() >= values.size and (match := _as_it_is(values, candidate)):
             return match
     return None
 
 
 def _as_it_is(values: NDArray[np.float32], stored: _Stored) -> _Match | None:
-    if stored.values.size == values.size:
-        if _near(values.reshape(-1), stored.values.reshape(-1)):
+    rows = stored.rows
+    if rows.size == values.size:
+        if _near(values.reshape(-1), rows.reshape(-1)):
             return _Match(stored=stored)
-        if values.ndim == 2 and stored.rows.shape == values.T.shape and _near(values.T, stored.rows):
+        if values.ndim == 2 and rows.shape == values.T.shape and _near(values.T, rows):
             return _Match(stored=stored, transposed=True)
         return _scaled(values, stored)
     # Queries, keys and values are parts of one matrix, and a graph may want them one by one.
     for transposed, wanted in ((False, values), (True, values.T)):
-        if wanted.ndim == 2 and stored.values.ndim == 2 and wanted.shape[1] == stored.values.shape[1]:
-            for first in range(0, len(stored.values) - len(wanted) + 1, len(wanted)):
-                if _near(wanted, stored.values[first : first + len(wanted)]):
+        if wanted.ndim == 2 and stored.tensor.ndim == 2 and wanted.shape[1] == rows.shape[1]:
+            for first in range(0, len(rows) - len(wanted) + 1, len(wanted)):
+                if _near(wanted, rows[first : first + len(wanted)]):
                     return _Match(stored=stored, first=first, transposed=transposed)
     return None
 
@@ -134,12 +140,12 @@ def _within(values: NDArray[np.float32], stored: NDArray[np.float32]) -> bool:
 
 def _scaled(values: NDArray[np.float32], stored: _Stored) -> _Match | None:
     """A filter whose output channels have each been multiplied by a number; the best one, by least squares."""
-    if values.ndim != 4 or values.shape != stored.values.shape:
+    if values.ndim != 4 or values.shape != tuple(stored.tensor.shape):
         return None
     rows, wanted = stored.rows.astype(np.float64), values.reshape(len(values), -1).astype(np.float64)
     squares = np.maximum(np.einsum("ij,ij->i", rows, rows), np.finfo(np.float64).tiny)
     factors = (np.einsum("ij,ij->i", rows, wanted) / squares).astype(np.float32)
-    away = np.abs(stored.rows * factors[:, None] - wanted)
+    away = np.abs(rows * factors[:, None] - wanted)
     if np.all(away <= _RELATIVE * np.abs(wanted) + _ABSOLUTE * np.abs(factors)[:, None]):
         return _Match(stored=stored, factors=factors)
     return None
@@ -155,7 +161,8 @@ def _point(graph: onnx.GraphProto, weight: TensorProto, match: _Match, file: str
     weight.dims.extend(there)
     weight.data_type = stored.kind
     weight.data_location = TensorProto.EXTERNAL
-    start = stored.offset + match.first * stored.rows.shape[1] * stored.width
+    across = stored.tensor[0].numel()
+    start = stored.offset + match.first * across * stored.width
     for key, value in (("location", file), ("offset", start), ("length", count * stored.width)):
         weight.external_data.add(key=key, value=str(value))
     steps: list[tuple[str, list[str], dict[str, Any]]] = []

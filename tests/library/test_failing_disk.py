@@ -52,11 +52,10 @@ def state(file: Path) -> State:
     return tuple(found)
 
 
-@dataclass
-
 EVERY = bool(os.environ.get("CLIP_TEST_EVERY_CHANGE"))
 
 
+@dataclass
 class Scenario:
     """A library as it was, a folder as it is, and what an undisturbed run makes of them.
 

@@ -44,6 +44,7 @@ PRETRAINING: dict[str, Any] = {
     "weight_decay": 0.1,
     "warmup": 0.05,
     "crop_min": 0.6,
+    "validation_least": 50,
 }
 DEFAULT_ARCHITECTURE = "RN-nano-64"
 # What says where a run happens, and not what it is, has no place in a recipe.

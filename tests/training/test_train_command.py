@@ -62,7 +62,7 @@ def assert_one_line(done: Result, code: int, pattern: str) -> None:
 
 def test_untidy_data_is_summed_up(trained: Path) -> None:
     said = (trained / "stderr.txt").read_text("utf-8").splitlines()
-    assert said[0] == "27 pairs to train on with 27 captions, 2 pictures to check with"
+    assert said[0] == "24 pairs to train on with 24 captions, 5 pictures to check with"
     assert sorted(said[1:6]) == [
         "  set aside: 1 × too few columns, as untidy.csv line 37",
         f"  set aside: 1 × unreadable picture (not-an-image), as {trained / 'scans' / '001'}",
@@ -70,11 +70,12 @@ def test_untidy_data_is_summed_up(trained: Path) -> None:
         "  set aside: 2 × empty caption, as untidy.csv line 35",
         "  set aside: 3 × missing file, as untidy.csv line 2: scans/000",
     ]
-    assert re.fullmatch(r"vocabulary: \d+ entries learnt from the texts", said[6])
-    assert re.fullmatch(r"tiny-resnet, 0\.\d million parameters, on cpu, fp32", said[7])
-    assert said[8].startswith("validation has 2 pictures with captions: recall@10 among them is 100 % whatever")
-    assert re.fullmatch(r"epoch 2, loss \d\.\d{3}", said[11])
-    assert re.fullmatch(r"  validation: R@1/5/10 text→image [\d./]+ %, image→text [\d./]+ %", said[12])
+    assert said[6].startswith("  warning: long caption: 1 captions are longer than the 12 tokens read, as a yellow field")
+    assert re.fullmatch(r"vocabulary: \d+ entries learnt from the texts", said[7])
+    assert re.fullmatch(r"tiny-resnet, 0\.\d million parameters, on cpu, fp32", said[8])
+    assert said[9].startswith("validation has 5 pictures with captions: recall@10 among them is 100 % whatever")
+    assert re.fullmatch(r"epoch 2, loss \d\.\d{3}", said[12])
+    assert re.fullmatch(r"  validation: R@1/5/10 text→image [\d./]+ %, image→text [\d./]+ %", said[13])
     assert said[-1] == "installed as seed-model: clip embed -m seed-model FOLDER"
     table = (trained / "stdout.txt").read_text("utf-8")
     assert [row.split()[0] for row in table.splitlines()] == ["variant", "fp32", "fp16", "int8"]
@@ -157,7 +158,7 @@ def test_options_reach_the_run(composed: list[tuple[TrainOptions, Path]], in_fol
         data=(str(in_folder / "My pairs.v2.csv"),), name="My-pairs.v2", arch="RN50", image_column="a", text_column="b",
         validation=(str(in_folder / "dev.csv"),), templates=("a {}", "{}"), same_text="negative", epochs=0.5,
         batch_size=16, lr=0.01, weight_decay=0.0, precision="bf16", device="cpu", threads=2, compile=True, seed=9,
-        warmup=0.05, crop_min=0.6,
+        warmup=0.05, crop_min=0.6, validation_least=50,
     )  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def test_a_run_is_called_after_its_data(composed: list[tuple[TrainOptions, Path]
         (["seed-model.csv", "--scratch"], 2, "'seed-model' is already installed"),
         (["p.csv", "--scratch", "--name", "../x"], 2, "not a usable model name"),
         (["p.csv", "--scratch", "--recipe", "gone.toml"], 4, "no such recipe: gone.toml"),
-        (["p.csv", "--scratch", "--recipe", "bad.toml"], 2, "bad.toml: 'colour' is nothing a recipe sets"),
+        (["p.csv", "--scratch", "--recipe", "bad.toml"], 2, "bad.toml: 'taste' is nothing a recipe sets"),
         (["p.csv", "--scratch", "--recipe", "broken.toml"], 2, "recipe broken.toml cannot be read"),
         (["p.csv", "--scratch", "--lr", "2"], 2, "the learning rate must lie between 0 and 1"),
         (["p.csv", "--scratch", "--same-text", "both"], 2, "'both' is not one of"),
@@ -213,7 +214,7 @@ def test_a_run_is_called_after_its_data(composed: list[tuple[TrainOptions, Path]
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_refused(in_folder: Path, models: Path, arguments: list[str], code: int, pattern: str) -> None:
-    for name, text in {"bad.toml": "colour = 1", "broken.toml": "lr =", "p.csv": "image,caption\n"}.items():
+    for name, text in {"bad.toml": "taste = 1", "broken.toml": "lr =", "p.csv": "image,caption\n"}.items():
         (in_folder / name).write_text(text, "utf-8")
     (in_folder / "full").mkdir()
     (in_folder / "full" / "file").write_text("x", "utf-8")

@@ -131,8 +131,12 @@ def find_model(name: str | None) -> Path:
         raise NotFoundError(
             f"{path} is a file, a model is a folder; 'clip models import {shlex.quote(name)}' makes one of weights"
         )
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> NotFoundError:
     known = ", ".join(model.name for model in list_models()) or "none"
-    raise NotFoundError(f"no model is called {name!r} (installed: {known})")
+    return NotFoundError(f"no model is called {name!r} (installed: {known})")
 
 
 def _default_model() -> Path:
@@ -193,7 +197,7 @@ def remove(name: str) -> int:
         shipped = shipped_model()
         if shipped is not None and read_spec(shipped).name == name:
             raise UsageError(f"{name} came with this package and stays (clip models default chooses another)")
-        raise NotFoundError(f"no model called {name!r} is installed")
+        raise _unknown(name)
     held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     # Renamed first: a model half deleted must never be found under its name.
     with writing_in(folder.parent):
@@ -221,7 +225,7 @@ def set_default(name: str | None) -> None:
             path.unlink(missing_ok=True)
         return
     if not any(model.name == name for model in list_models()):
-        raise NotFoundError(f"no model called {name!r} is installed")
+        raise _unknown(name)
     with writing_in(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{_DEFAULT_FILE}.{os.getpid()}.part")

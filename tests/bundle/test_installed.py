@@ -265,7 +265,7 @@ def test_removing_frees_what_it_says_and_forgets_the_default(source: Path, shipp
     assert remove("mine") == held
     assert entries() == set()
     assert find_model(None) == shipped
-    with pytest.raises(NotFoundError, match="no model called 'mine'"):
+    with pytest.raises(NotFoundError, match="no model is called 'mine'"):
         remove("mine")
 
 

@@ -275,11 +275,19 @@ def test_figures_are_the_worst_cosines_and_the_change_of_recall() -> None:
         "images": 250,
         "texts": 250,
         "recall10_change": 0.0,
+        "top10_overlap": 1.0,
     }
     worse = compare(reference, Embeddings(images=images, texts=texts), samples)
     assert worse["image_min_cosine"] == 1.0
     assert worse["text_min_cosine"] == pytest.approx(float((images * texts).sum(axis=1).min()), abs=1e-5)
     assert worse["recall10_change"] > 80
+    assert 0 < worse["top10_overlap"] < 0.1  # by chance 10 of 250
+    swapped = images.copy()
+    swapped[:, -1] *= -1
+    here, there = images @ images.T, images @ swapped.T
+    shares = [len(set(np.argsort(-a)[:10]) & set(np.argsort(-b)[:10])) / 10 for a, b in zip(here, there, strict=True)]
+    other = compare(reference, Embeddings(images=swapped, texts=images), samples)
+    assert other["top10_overlap"] == pytest.approx(np.mean(shares), abs=1e-4)
 
 
 def test_recall_says_nothing_about_a_handful() -> None:

@@ -70,7 +70,7 @@ def test_untidy_data_is_summed_up(trained: Path) -> None:
         "  set aside: 2 × empty caption, as untidy.csv line 35",
         "  set aside: 3 × missing file, as untidy.csv line 2: scans/000",
     ]
-    assert said[6].startswith("  warning: long caption: 1 captions are longer than the 12 tokens read, as a yellow field")
+    assert said[6].startswith("  warning: long caption: 1 captions are longer than the 12 tokens read, as a yellow")
     assert re.fullmatch(r"vocabulary: \d+ entries learnt from the texts", said[7])
     assert re.fullmatch(r"tiny-resnet, 0\.\d million parameters, on cpu, fp32", said[8])
     assert said[9].startswith("validation has 5 pictures with captions: recall@10 among them is 100 % whatever")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import normalise
-from clipcli.bundle.spec import read_spec
+from clipcli.bundle.spec import PRECISIONS, read_spec
 from clipcli.datasets.rows import Row
 from clipcli.errors import ImageError, ModelError
 from trainer.checkpoints import write_atomically
@@ -67,7 +67,10 @@ class Teacher:
         assert options.distill is not None
         self.store, self.used, self.templates = store, list(used), options.templates
         device = "cpu" if options.device == "cpu" else "auto"
-        self.model = Model.load(Path(options.distill), precision="fp32", device=device, threads=options.threads or None)
+        bundle = Path(options.distill)
+        given = {variant.precision for variant in read_spec(bundle).variants}
+        exact = next(precision for precision in PRECISIONS if precision in given)
+        self.model = Model.load(bundle, precision=exact, device=device, threads=options.threads or None)
         self.fixed = not augmented(options)
         self.size = self.model.spec.preprocess.image_size
         self.place: dict[str, int] = {}

@@ -11,9 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import clipcli
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.preprocess import to_pixels
-from clipcli.bundle.spec import Preprocess
+from clipcli.bundle.spec import Preprocess, read_spec
 from clipcli.datasets.rows import Row
 from clipcli.errors import DataError, UsageError
 from clipcli.photos.decode import open_image
@@ -154,6 +155,14 @@ def test_a_run_with_a_teacher_is_resumed_bit_for_bit(tmp_path: Path, models: Pat
         train(chosen, tmp_path / "third", stop_at(2))
     resume(tmp_path / "third", again)
     assert "texts, for the teacher" not in again.bars
+
+
+def test_the_shipped_model_teaches_by_the_most_exact_of_its_variants(tmp_path: Path, pairs: Path) -> None:
+    starter = Path(clipcli.__file__).parent / "starter"
+    assert "fp32" not in {variant.precision for variant in read_spec(starter).variants}
+    told = Told()
+    train(options(pairs, arch="tiny-vit", epochs=1.0, distill=str(starter)), tmp_path / "run", told)
+    assert "learning from starter as well" in told.lines
 
 
 def test_what_does_not_go_with_a_teacher(tmp_path: Path, models: Path, pairs: Path) -> None:

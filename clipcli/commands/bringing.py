@@ -43,8 +43,8 @@ class Wishes:
 def bring_in(path: Path, wishes: Wishes, *, format: Format | None, provenance: Mapping[str, Any] | None = None) -> str:
     """Install what lies at `path`, show how exact it came out, and return its name.
 
-    A bundle and ONNX graphs need no torch. Raises MissingExtraError where weights are to be read without it, and what
-    reading raises.
+    A bundle and ONNX graphs need no torch. Raises NotFoundError where no model lies there, MissingExtraError where
+    weights are to be read without torch, and what reading raises.
     """
     from clipcli.bundle.foreign.importing import is_graphs
     from clipcli.bundle.spec import MODEL_FILE
@@ -155,6 +155,9 @@ def require_words(names: Iterable[str], wishes: Wishes) -> None:
 
 
 def _weights(path: Path, wishes: Wishes, provenance: Mapping[str, Any] | None) -> Exported:
+    from clipcli.bundle.foreign.weights import find_weights
+
+    find_weights(path)  # before the extra is asked for, which no mistyped path needs
     require_train("a model that comes as weights")
     from clipcli.bundle.installed import name_for
     from clipcli.render.notes import say

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle.installed import install
+from clipcli.commands import bringing
 from tests.foreign_layouts import make_immich, make_transformers_js
 from tests.reading.lively import load
 from tests.reading.public_formats import write
@@ -80,3 +81,17 @@ def test_probabilities_of_a_sigmoid_model_are_said_to_be_independent(tmp_path: P
     assert "mine gives each label a probability of its own" in clip(*ask).stderr
     assert "independent" not in clip(*ask, "--format", "json").stderr
     assert "independent" not in clip(*ask[:4], "-m", "mine").stderr
+
+
+def test_without_the_extra_a_path_that_holds_no_model_is_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bringing, "_OF_TRAIN", ("no_such_package",))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (40, 40), "red").save(photos / "red.png")
+    nowhere = tmp_path / "nowhere"
+    assert told(clip("models", "import", nowhere), 4) == f"clip: no such file or folder: {nowhere}"
+    assert told(clip("models", "import", photos), 4).startswith(f"clip: {photos} holds no model known here")
+    (photos / "open_clip_config.json").write_text("{}")
+    assert "needs the extra 'train'" in told(clip("models", "import", photos), 10)

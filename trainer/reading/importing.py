@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from clipcli.errors import ModelError, NotFoundError
+from clipcli.bundle.foreign.weights import find_weights
+from clipcli.errors import ModelError
 from trainer.checkpoints import fill
 from trainer.pictures import available_memory
 from trainer.reading import openclip, transformers_folder
@@ -24,25 +25,14 @@ def read_model(path: Path, choices: Choices) -> Found:
     """What lies at `path`.
 
     Raises:
-        NotFoundError: there is nothing.
+        NotFoundError: there is nothing, or a folder that holds no model known here.
         UsageError: something is open that `choices` can tell.
         ModelError: it is damaged, hostile, or of a kind that is not known here.
     """
-    if path.is_file():
-        return openclip.read_checkpoint(path, choices)
-    if not path.is_dir():
-        raise NotFoundError(f"no such file or folder: {path}")
-    if (path / openclip.CONFIG_FILE).is_file():
-        return openclip.read_folder(path, choices)
-    alone = sorted(path.glob("*.pt"))
-    if len(alone) == 1 and not transformers_folder.has_weights(path):
-        return openclip.read_checkpoint(alone[0], choices)
-    if (path / transformers_folder.CONFIG_FILE).is_file():
-        return transformers_folder.read_folder(path, choices)
-    raise NotFoundError(
-        f"{path} holds no model known here: neither {openclip.CONFIG_FILE} nor {transformers_folder.CONFIG_FILE} "
-        "(for a single weights file, name the file)"
-    )
+    kind, source = find_weights(path)
+    if kind == "checkpoint":
+        return openclip.read_checkpoint(source, choices)
+    return (openclip if kind == "openclip" else transformers_folder).read_folder(source, choices)
 
 
 def build(found: Found) -> Clip:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, read_json, section, three
+from clipcli.bundle.foreign.weights import OPENCLIP_CONFIG
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
 from clipcli.errors import ModelError, UsageError
 from trainer.config import Activation
@@ -22,9 +23,8 @@ from trainer.reading.tokenizer_files import Words, clip_words, words_of_folder
 from trainer.reading.vocabulary import OPENAI_MARKERS, OPENCLIP_MARKERS
 from trainer.reading.weights_file import is_torchscript, read_tensors, tensors_in
 
-__all__ = ["CONFIG_FILE", "read_checkpoint", "read_folder"]
+__all__ = ["read_checkpoint", "read_folder"]
 
-CONFIG_FILE = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 _LONGEST_CODE = 8 << 20  # bytes of a TorchScript source
 
@@ -87,8 +87,8 @@ def read_checkpoint(path: Path, choices: Choices) -> Found:
 
 def read_folder(folder: Path, choices: Choices) -> Found:
     """A folder as OpenCLIP publishes it. Raises UsageError, ModelError."""
-    where = str(folder / CONFIG_FILE)
-    values = read_json(folder / CONFIG_FILE)
+    where = str(folder / OPENCLIP_CONFIG)
+    values = read_json(folder / OPENCLIP_CONFIG)
     model = section(values, "model_cfg", where)
     vision, text = section(model, "vision_cfg", where), section(model, "text_cfg", where)
     fail_on_unknown(model, _MODEL, where)
@@ -115,7 +115,7 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         pad_id=words.pad_id,
         licence=licence_of(folder),
         weights=weights,
-        notes=(*choices.overruled(_activation(model, text), CONFIG_FILE), *words.notes),
+        notes=(*choices.overruled(_activation(model, text), OPENCLIP_CONFIG), *words.notes),
     )
 
 
@@ -179,7 +179,7 @@ def _words(folder: Path, text: Mapping[str, Any], vocabulary: int, choices: Choi
         source = choices.tokenizer or folder / TOKENIZER_FILE
         return words_of_folder(source, vocabulary, cleaning or "whitespace")
     if cleaning not in (None, "lower"):
-        raise ModelError(f"{folder / CONFIG_FILE}: the tokenizer's cleaning {cleaning!r} is not known here")
+        raise ModelError(f"{folder / OPENCLIP_CONFIG}: the tokenizer's cleaning {cleaning!r} is not known here")
     return clip_words(folder, vocabulary, choices.tokenizer, OPENCLIP_MARKERS)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from clipcli.bundle.foreign.json_files import fail_on_unknown, licence_of, missing_processor, read_json, section, three
+from clipcli.bundle.foreign.weights import TRANSFORMERS_CONFIG, TRANSFORMERS_INDEXES, TRANSFORMERS_WEIGHTS
 from clipcli.bundle.spec import TOKENIZER_FILE, Preprocess
 from clipcli.errors import ModelError, UsageError
 from trainer.config import Activation
@@ -22,12 +23,9 @@ from trainer.reading.tokenizer_files import Words, clip_words, siglip_words, wor
 from trainer.reading.vocabulary import OPENAI_MARKERS
 from trainer.reading.weights_file import read_tensors
 
-__all__ = ["CONFIG_FILE", "MODEL_TYPES", "has_weights", "read_folder"]
+__all__ = ["MODEL_TYPES", "read_folder"]
 
-CONFIG_FILE = "config.json"
 MODEL_TYPES = ("clip", "siglip")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
     "gelu": "gelu",
@@ -53,8 +51,8 @@ _PROCESSOR: dict[str, Any] = {
 
 def read_folder(folder: Path, choices: Choices) -> Found:
     """Raises ModelError where anything asks for what the towers here do not have."""
-    where = str(folder / CONFIG_FILE)
-    values = read_json(folder / CONFIG_FILE)
+    where = str(folder / TRANSFORMERS_CONFIG)
+    values = read_json(folder / TRANSFORMERS_CONFIG)
     kind = values.get("model_type")
     if kind not in MODEL_TYPES:
         raise ModelError(f"{where}: the model type {kind!r} is not known here (known: {', '.join(MODEL_TYPES)})")
@@ -74,22 +72,18 @@ def read_folder(folder: Path, choices: Choices) -> Found:
         pad_id=words.pad_id,
         licence=licence_of(folder),
         weights=weights,
-        notes=(*choices.overruled(_activation(text, _SILENT[kind], where), CONFIG_FILE), *words.notes),
+        notes=(*choices.overruled(_activation(text, _SILENT[kind], where), TRANSFORMERS_CONFIG), *words.notes),
     )
 
 
-def has_weights(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (*_WEIGHTS, *_INDEXES))
-
-
 def _weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    for name in _WEIGHTS:
+    for name in TRANSFORMERS_WEIGHTS:
         if (folder / name).is_file():
             return folder / name, read_tensors(folder / name)
-    for name in _INDEXES:
+    for name in TRANSFORMERS_INDEXES:
         if (folder / name).is_file():
             return folder / name, _parts(folder, name)
-    raise ModelError(f"{folder} has a configuration but no weights ({' or '.join(_WEIGHTS)})")
+    raise ModelError(f"{folder} has a configuration but no weights ({' or '.join(TRANSFORMERS_WEIGHTS)})")
 
 
 def _parts(folder: Path, index: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import { drawDuplicates, duplicatesKey, forgetDuplicates, nameLibrary, startDupl
 import { drawFilters, offerFilters, startFilters, toggleFilters } from "./filters.js";
 import {
   backToGrid,
+  enterGrid,
   find,
   grid,
   learnLibrary,
@@ -184,7 +185,7 @@ function toggleTheme() {
 startLacking();
 startViews();
 startFound();
-startSearchBar();
+startSearchBar(enterGrid);
 startFilters();
 startSheet();
 startActions(selection, () => (results.items?.scores ? results.items.token : null));

@@ -80,6 +80,10 @@ function shown(items, what) {
     back = null;
     restored();
   } else if (back === null && what !== "rest") scrollTo(0, 0);
+  if (entering && results.answers(place.question)) {
+    entering = false;
+    if (items.total && document.activeElement === byId("q")) grid.focus(0);
+  }
 }
 
 function summarise({ answer, all, scores }) {
@@ -106,6 +110,14 @@ let announcing = 0;
 function announceLater(text) {
   clearTimeout(announcing);
   announcing = setTimeout(() => announce(text), 700);
+}
+
+let entering = false; // Enter was pressed before the answer came
+
+/** To the first picture of the answer to what is asked now, as soon as it is there. */
+export function enterGrid() {
+  entering = place.view === "search" && !results.answers(place.question);
+  if (place.view === "search" && !entering && results.items.total) grid.focus(0);
 }
 
 let unanswered = false;
@@ -213,6 +225,7 @@ export function startFound() {
     }
   });
   byId("order").addEventListener("change", (event) => change({ order: event.target.value || null }));
+  byId("q").addEventListener("input", () => (entering = false));
   byId("q").addEventListener("keydown", (event) => {
     if (event.key !== "ArrowDown" || place.view !== "search" || !results.items?.total) return;
     event.preventDefault();

@@ -62,6 +62,8 @@ const KEYS = [
   [
     "In the search field",
     [
+      ["Enter or ↓", "to the first picture"],
+      ["Esc", "empty it; empty, leave it"],
       ["+ word, Enter", "more like this as well"],
       ["− word, Enter", "less like this"],
       ["Ctrl + v", "search by a picture from the clipboard"],

@@ -35,7 +35,8 @@ export const pendingTerms = () => pending;
 export const searchLike = (id) =>
   go({ question: { ...empty(), terms: [{ weight: 1, id }] }, view: "search", picture: null });
 
-export function startSearchBar() {
+/** `enter()` leads into the results, when Enter is pressed and no term waits for it. */
+export function startSearchBar(enter) {
   const field = byId("q");
   let timer = 0;
   // A sign that is typed over the words leaves them what they are: only who empties the field takes them back.
@@ -73,15 +74,18 @@ export function startSearchBar() {
       beside = null;
       field.value = text;
       addTerms(further, text);
-    } else ask();
+    } else {
+      ask();
+      enter();
+    }
     typing = false;
   });
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && field.value) {
-      field.value = "";
-      ask();
-      event.preventDefault();
-    }
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    if (!field.value) return field.blur(); // keys are commands again
+    field.value = "";
+    ask();
   });
   byId("by-picture").addEventListener("click", () => byId("file").click());
   byId("file").addEventListener("change", (event) => {

@@ -51,6 +51,26 @@ def test_words_find_pictures_while_one_types(page: Page) -> None:
     expect(page.locator("#order option").first).to_have_text("Newest first")
 
 
+def test_enter_leads_to_the_first_picture_and_escape_out_of_the_field(page: Page) -> None:
+    first = page.locator('.cell[data-index="0"]')
+    page.keyboard.press("/")
+    page.keyboard.type("red")
+    page.keyboard.press("Enter")  # before the answer is there
+    expect(first).to_be_focused()
+    expect(first).to_have_attribute("aria-label", re.compile("^red"))
+    page.keyboard.press("/")
+    page.keyboard.press("Enter")
+    expect(first).to_be_focused()
+    page.keyboard.press("/")
+    page.keyboard.press("Escape")
+    expect(page.locator("#q")).to_have_value("")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#sheet")).to_contain_text("to the first picture")
+    expect(page.locator("#q")).to_have_value("")
+
+
 def test_an_answer_that_comes_late_is_not_shown(page: Page) -> None:
     held: list[Route] = []
 

@@ -32,7 +32,9 @@ def read_model(path: Path, choices: Choices) -> Found:
     kind, source = find_weights(path)
     if kind == "checkpoint":
         return openclip.read_checkpoint(source, choices)
-    return (openclip if kind == "openclip" else transformers_folder).read_folder(source, choices)
+    if kind == "openclip":
+        return openclip.read_folder(source, choices)
+    return transformers_folder.read_folder(source, choices)
 
 
 def build(found: Found) -> Clip:

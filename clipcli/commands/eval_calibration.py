@@ -36,7 +36,7 @@ def calibration(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels.",
+            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
             show_default=False,
         ),
     ],

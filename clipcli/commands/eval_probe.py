@@ -46,7 +46,7 @@ def probe(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels.",
+            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
             show_default=False,
         ),
     ],

@@ -34,7 +34,12 @@ SHOWN = {"text_to_image": "text → image", "image_to_text": "image → text"}
 
 def retrieval(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="A .csv, .tsv or .parquet file with captions.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A .csv, .tsv or .parquet file with captions (.parquet: extra 'parquet').",
+            show_default=False,
+        ),
     ],
     image_column: ImageColumnOption = None,
     text_column: TextColumnOption = None,

@@ -40,7 +40,7 @@ def zero_shot(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels.",
+            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
             show_default=False,
         ),
     ] = None,

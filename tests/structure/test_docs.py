@@ -51,6 +51,11 @@ def test_every_command_and_option_is_explained(line: list[str]) -> None:
         assert parameter.param_type_name == "argument" or parameter.help, f"{parameter.name} has no help"
 
 
+def test_the_readme_names_every_extra_where_it_tells_how_to_install() -> None:
+    beginning = (ROOT / "README.md").read_text("utf-8").split("\n## Quick start\n")[1].split("\n## ")[0]
+    assert not {name for name in PROJECT["optional-dependencies"] if f"`{name}`" not in beginning} - {"dev"}
+
+
 def test_exit_codes_are_those_of_the_error_tree() -> None:
     table = rows((DOCS / "contract.md").read_text("utf-8"), "## Exit codes")
     written = {name.strip("`"): int(code) for code, _, name in table if name}

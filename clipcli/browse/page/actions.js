@@ -93,22 +93,37 @@ export function tagChosen() {
       complain(error, "The tags cannot be changed");
     }
   };
-  const add = (label) =>
-    changed({ add: [label] }, ({ added }) => {
+  const quoted = (labels) => labels.map((label) => `“${label}”`).join(", ");
+  const tags = (labels) => (labels.length > 1 ? "the tags" : "the tag");
+  const are = (labels) => (labels.length > 1 ? "are" : "is");
+  const add = (labels) =>
+    changed({ add: labels }, ({ added }) => {
       closeSheet();
       // Taking back is safe only where none of them had the tag before.
       const undo =
-        added === ids.length
-          ? { label: "Undo", act: () => changed({ remove: [label] }, () => say(`“${label}” is taken off again.`)) }
+        added === ids.length * labels.length
+          ? {
+              label: "Undo",
+              act: () =>
+                changed({ remove: labels }, () => say(`${quoted(labels)} ${are(labels)} taken off again.`)),
+            }
           : null;
-      say(added ? `${plural(added, "picture")} tagged “${label}”.` : `All of them have the tag “${label}” already.`, {
-        undo,
-      });
+      // What is counted is pictures for one tag; for several, all that were looked at.
+      const number = labels.length > 1 ? ids.length : added;
+      const told = added
+        ? `${plural(number, "picture")} tagged ${quoted(labels)}.`
+        : `All of them have ${tags(labels)} ${quoted(labels)} already.`;
+      say(told, { undo });
     });
-  const remove = (label) =>
-    changed({ remove: [label] }, ({ removed }) => {
+  const remove = (labels) =>
+    changed({ remove: labels }, ({ removed }) => {
       closeSheet();
-      say(removed ? `“${label}” is taken off ${plural(removed, "picture")}.` : `None of them has the tag “${label}”.`);
+      const number = labels.length > 1 ? ids.length : removed;
+      say(
+        removed
+          ? `${quoted(labels)} ${are(labels)} taken off ${plural(number, "picture")}.`
+          : `None of them has ${tags(labels)} ${quoted(labels)}.`,
+      );
     });
   openSheet(
     `Tag ${plural(ids.length, "picture")}`,

@@ -92,7 +92,7 @@ export function factsOf(facts, { retag, copy }) {
       {},
       el("h3", {}, "Tags"),
       labelsOf(facts, retag),
-      tagInput("Add a tag", async (label) => retag(id, { add: [label] })),
+      tagInput("Add a tag", (labels) => retag(id, { add: labels })),
     ),
     el(
       "div",

@@ -9,18 +9,31 @@ document.addEventListener("clip-tags", () => {
   known = null;
 });
 
-async function offer(list) {
-  known ??= api.tags().catch(() => {
+const ask = () =>
+  (known ??= api.tags().catch(() => {
     known = null; // the next field asks again
     return { tags: [] };
-  });
-  const { tags } = await known;
-  list.replaceChildren(...tags.slice(0, 300).map(({ name }) => el("option", { value: name })));
+  }));
+
+/** What has been typed up to the last comma stays before what is offered. */
+async function offer(list, typed) {
+  const { tags } = await ask();
+  const before = /^(?:[^]*,\s*)?/.exec(typed)[0];
+  list.replaceChildren(...tags.slice(0, 300).map(({ name }) => el("option", { value: before + name })));
+}
+
+/** The tags that were typed: a comma parts two, unless the whole is a tag that exists (given elsewhere). */
+async function parted(typed) {
+  const whole = typed.trim();
+  if (!whole.includes(",")) return whole ? [whole] : [];
+  const { tags } = await ask();
+  if (tags.some(({ name }) => name === whole)) return [whole];
+  return [...new Set(whole.split(",").map((part) => part.trim()))].filter(Boolean);
 }
 
 let number = 0;
 
-/** A form: `save(label)` is called with what was typed. `drawing` is on its button. */
+/** A form: `save(labels)` is called with the tags that were typed. `drawing` is on its button. */
 export function tagInput(label, save, drawing = "plus") {
   number += 1;
   const list = el("datalist", { id: `tags-${number}` });
@@ -28,21 +41,22 @@ export function tagInput(label, save, drawing = "plus") {
     type: "text",
     "aria-label": label,
     placeholder: label,
-    maxlength: "200",
+    maxlength: "1000",
     autocomplete: "off",
     list: list.id,
-    onfocus: () => offer(list),
+    onfocus: () => offer(list, field.value),
+    oninput: () => offer(list, field.value),
   });
   const form = el(
     "form",
     {
       class: "new-label",
-      onsubmit: (event) => {
+      onsubmit: async (event) => {
         event.preventDefault();
-        const text = field.value.trim();
-        if (!text) return;
+        const typed = field.value;
         field.value = "";
-        save(text);
+        const labels = await parted(typed);
+        if (labels.length) save(labels);
       },
     },
     el("div", { class: "field" }, field),

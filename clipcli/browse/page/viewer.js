@@ -244,7 +244,7 @@ async function retag(id, changes) {
     if (!known || id !== shown) return;
     facts = known;
     parts.side.querySelector(".labels").replaceWith(labelsOf(facts, retag));
-    announce(changes.add ? `tagged ${changes.add[0]}` : `tag ${changes.remove[0]} removed`);
+    announce(changes.add ? `tagged ${changes.add.join(", ")}` : `tag ${changes.remove[0]} removed`);
     if (!parts.side.contains(document.activeElement)) parts.side.querySelector(".new-label input").focus();
   } catch (error) {
     complain(error, "The tag cannot be changed");

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, el, icon, iconButton, name } from "./dom.js";
+import { namesOf } from "./picturenames.js";
 import { empty, splitTyped } from "./question.js";
 import { go, place } from "./route.js";
 import { addTerms, change, pendingTerms } from "./searchbar.js";
@@ -13,7 +14,9 @@ export function drawChips() {
   const held = box.contains(document.activeElement) ? document.activeElement.dataset.keep : null;
   const { question, view } = place;
   if (view === "library") return box.replaceChildren();
-  const chips = question.terms.map(termChip);
+  const asked = question.terms.flatMap(({ id }) => (id === undefined ? [] : [id]));
+  const names = namesOf(asked, () => adding || drawChips());
+  const chips = question.terms.map((term, index) => termChip(term, index, names));
   const filters = filterChips(question);
   box.replaceChildren(...chips, ...pendingTerms().map(pendingChip), ...filters);
   if (view === "search") box.append(...(adding ? [addField()] : [addButton(1), addButton(-1)]));
@@ -36,9 +39,9 @@ function replaceTerm(index, changes) {
   change({ terms });
 }
 
-function termChip(term, index) {
+function termChip(term, index, names) {
   const minus = term.weight < 0;
-  const words = term.text ?? (term.id !== undefined ? `picture ${term.id}` : "your picture");
+  const words = term.text ?? (term.id !== undefined ? names.get(term.id) || `picture ${term.id}` : "your picture");
   const address =
     term.id !== undefined ? api.thumb(term.id, 52) : term.upload !== undefined ? api.uploadThumb(term.upload) : null;
   return el(

@@ -145,6 +145,9 @@ export function toRequest(question, count) {
   );
   if (text) terms.unshift({ weight: 1, text });
   const request = { terms, filters: filtersOf(question), count };
+  // Nobody who looks for what is like a picture looks for the picture itself; copies of it are shown.
+  const without = question.terms.flatMap(({ weight, id }) => (id !== undefined && weight > 0 ? [id] : []));
+  if (without.length) request.without = without;
   if (question.order && (terms.length || question.order !== "score")) request.order = question.order;
   return request;
 }

@@ -88,8 +88,9 @@ def test_what_looks_like_it(page: Page) -> None:
     expect(page.locator("#viewer h2")).to_have_text(first)
     page.get_by_role("button", name="Find alike").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
-    expect(page.locator(".chip.term")).to_have_count(1)
-    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^yellow"))
+    expect(page.locator(".chip.term .what")).to_have_text(first)
+    expect(page.locator('.cell[data-index="0"]')).to_have_attribute("aria-label", re.compile("^yellow.*likeness"))
+    expect(page.locator(f'.cell[aria-label^="{first}"]')).to_have_count(0)  # not itself
     page.get_by_role("link", name="clip: all pictures").click()
     searched(page, "red")
     page.locator(".cell").nth(3).click()
@@ -141,6 +142,34 @@ def test_tagging_is_undone(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#notices")).to_contain_text("taken off again")
+
+
+GIVE = """async (changes) => {
+  const [headers, body] = [{ "Content-Type": "application/json" }, JSON.stringify({ ids: [1], ...changes })];
+  const { status } = await fetch("/api/tags", { method: "POST", headers, body });
+  document.dispatchEvent(new Event("clip-tags"));
+  return status;
+}"""
+
+
+def test_a_comma_parts_two_tags(page: Page) -> None:
+    searched(page, "green")
+    page.locator(".cell").first.click(modifiers=["ControlOrMeta"])
+    page.keyboard.press("t")
+    page.keyboard.type(" favourites, , dog,")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("1 picture tagged “favourites”, “dog”.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#notices")).to_contain_text("“favourites”, “dog” are taken off again")
+    assert page.evaluate(GIVE, {"add": ["rain, snow"]}) == 200  # as other programs give them: one tag
+    page.locator(".cell").first.focus()
+    page.keyboard.press("t")
+    page.keyboard.type("dog, ra")
+    expect(page.locator("#sheet datalist option[value='dog, rain, snow']").first).to_be_attached()
+    page.get_by_placeholder("Tag to take off").fill("rain, snow")
+    page.get_by_placeholder("Tag to take off").press("Enter")
+    expect(page.locator("#notices")).to_contain_text("None of them has the tag “rain, snow”.")
+    assert page.evaluate(GIVE, {"remove": ["rain, snow"]}) == 200
 
 
 def test_a_closer_look(page: Page) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from clipcli.commands.bringing import ACTIVATIONS, Wishes, bring_in
 from clipcli.commands.options import Format, FormatOption
-from clipcli.errors import UsageError
+from clipcli.errors import NetworkError, UsageError
 
 if TYPE_CHECKING:
     from clipcli.bundle.hub.catalogue import Known
@@ -151,13 +151,16 @@ def _is_installed(name: str, address: Address) -> bool:
 def _fetch_and_install(
     address: Address, wishes: Wishes, known: Known | None, *, offline: bool, format: Format | None
 ) -> None:
-    from clipcli.bundle.hub.client import check_online, endpoint
+    from clipcli.bundle.hub.client import endpoint
     from clipcli.bundle.hub.pulling import pulled
     from clipcli.bundle.spec import MODEL_FILE
+    from clipcli.commands.bringing import require_train
     from clipcli.render.notes import say
     from clipcli.render.progress import progress_bar
 
-    check_online(offline)
+    _check_online(wishes, offline=offline)
+    if known is not None and known.comes_as == "weights":
+        require_train(f"{known.name}, which comes as weights,")
     say(f"asking {endpoint()} for {address.repository}")
     with ExitStack() as stack:
         with progress_bar(f"pulling {wishes.name}", unit="MB") as bar:
@@ -180,6 +183,19 @@ def _fetch_and_install(
         if not (got.folder / MODEL_FILE).is_file():  # a bundle speaks for itself
             wishes = replace_fields(wishes, licence=(known.licence if known else None) or got.listing.licence)
         bring_in(got.folder, wishes, format=format, provenance=provenance)
+
+
+def _check_online(wishes: Wishes, *, offline: bool) -> None:
+    """Raises NetworkError where the person has forbidden the network: what is missing, and what works without it."""
+    from clipcli.bundle.hub.client import check_online
+
+    try:
+        check_online(offline)
+    except NetworkError as error:
+        missing = "is to be fetched again" if wishes.replace else "is not installed"
+        raise NetworkError(
+            f"{wishes.name} {missing}: {error} ('clip models import PATH' installs a model that lies on this machine)"
+        ) from None
 
 
 def _ready(choice: Choice, wishes: Wishes) -> None:

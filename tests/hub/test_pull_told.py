@@ -15,6 +15,7 @@ from clipcli.bundle.hub import catalogue, pulling
 from clipcli.bundle.hub.catalogue import known_models
 from clipcli.bundle.installed import models_folder
 from clipcli.bundle.probe import smallest_cosine
+from clipcli.commands import bringing
 from tests.hub.loopback import Hub
 from tests.reading.lively import load
 from tests.reading.public_formats import write
@@ -117,3 +118,23 @@ def test_the_catalogue_knows_the_activation_better_than_the_source(
     assert "leaves that out and is not followed" in pulled.stderr
     texts = Model.load(models_folder() / "theirs", device="cpu").encode_tokens(reference.tokens.numpy())
     assert smallest_cosine(texts, reference.texts) > 0.99999
+
+
+def test_known_weights_without_the_extra_ask_nobody(clip: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bringing, "_OF_TRAIN", ("no_such_package",))
+    (told,) = clip("models", "pull", "clip-rn50").stderr.splitlines()
+    assert told.startswith("clip: clip-rn50, which comes as weights, needs the extra 'train': ")
+    assert clip("models", "pull", "clip-rn50").exit_code == 10
+    assert hub.requests == []
+
+
+def test_offline_says_which_model_is_missing_and_what_works(
+    clip: Clip, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "--offline forbids it" in last(clip("models", "pull", "clip-vit-b-32", "--offline"), 9)
+    monkeypatch.setenv("CLIP_OFFLINE", "1")
+    told = last(clip("models", "pull", "clip-vit-b-32"), 9)
+    assert told.startswith("clip: clip-vit-b-32 is not installed: this needs the network, and CLIP_OFFLINE forbids it")
+    assert "clip models import PATH" in told
+    assert "to be fetched again" in last(clip("models", "pull", "clip-vit-b-32", "--replace"), 9)
+    assert hub.requests == []

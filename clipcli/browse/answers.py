@@ -37,6 +37,7 @@ __all__ = [
     "Refusal",
     "answer",
     "as_refusal",
+    "by_hand",
     "in_words",
     "read_body",
     "read_json",
@@ -100,6 +101,11 @@ def refusal_response(refusal: Refusal) -> Response:
     if refusal.status == TOO_LARGE[0]:
         response.headers["Connection"] = "close"  # the rest of what is being sent is not wanted
     return response
+
+
+def by_hand(path: str, accept: str) -> bool:
+    """Whether a person has come by this address, who can do nothing with JSON: no part of the page asks for HTML."""
+    return "text/html" in accept and not path.startswith(("/api/", "/page/"))
 
 
 def in_words(refusal: Refusal) -> Response:

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from clipcli.browse.answers import FAILED, NOT_FOUND, WRONG_METHOD, Refusal, as_refusal, refusal_response
+from clipcli.browse.answers import (
+    FAILED,
+    NOT_FOUND,
+    WRONG_METHOD,
+    Refusal,
+    as_refusal,
+    by_hand,
+    in_words,
+    refusal_response,
+)
 from clipcli.browse.guard import Door, Guard
 from clipcli.browse.page_files import PageFiles
 from clipcli.browse.picture_routes import PictureRoutes
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["application"]
 
+_VIEWS = ("map", "duplicates", "library")  # of the page, as its address names them: /?view=map
+
 
 def application(parts: Parts, door: Door, page: PageFiles | None = None) -> ASGIApp:
     """Everything that is served, for one library."""
@@ -34,6 +46,7 @@ def application(parts: Parts, door: Door, page: PageFiles | None = None) -> ASGI
         routes=[
             Route("/", page.index),
             Route("/page/{name}", page.named),
+            *(Route(f"/{view}", _to_view) for view in _VIEWS),
             *SearchRoutes(parts).routes(),
             *PictureRoutes(parts).routes(),
         ],
@@ -58,10 +71,17 @@ async def _complained(request: Request, error: Exception) -> Response:  # noqa: 
     return refusal_response(as_refusal(error))
 
 
-async def _unknown(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _to_view(request: Request) -> Response:
+    """Somebody has typed the name of a view behind the address."""
+    return RedirectResponse(f"/?view={request.url.path.strip('/')}", status_code=303)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
     wrong_method = isinstance(error, HTTPException) and error.status_code == WRONG_METHOD[0]
     if wrong_method:
         return refusal_response(Refusal(*WRONG_METHOD, "this address is not asked for in this way"))
+    if by_hand(request.url.path, request.headers.get("accept", "")):
+        return in_words(Refusal(*NOT_FOUND, f"there is nothing at this address; the page is at {request.base_url}"))
     return refusal_response(Refusal(*NOT_FOUND, "there is nothing at this address"))
 
 

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
 
-from clipcli.browse.answers import NO_TOKEN, REFUSED, WRONG_METHOD, Refusal, in_words, refusal_response
+from clipcli.browse.answers import NO_TOKEN, REFUSED, WRONG_METHOD, Refusal, by_hand, in_words, refusal_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -109,8 +109,8 @@ class Guard:
         try:
             entering = self._let_in(scope)
         except Refusal as refusal:
-            wants_page = scope["path"] == "/" and "text/html" in Headers(scope=scope).get("accept", "")
-            refused = in_words(refusal) if wants_page else refusal_response(refusal)
+            person = by_hand(scope["path"], Headers(scope=scope).get("accept", ""))
+            refused = in_words(refusal) if person else refusal_response(refusal)
             await refused(scope, receive, guarded)
             return
         await (self._app if entering is None else entering)(scope, receive, guarded)

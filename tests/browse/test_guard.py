@@ -94,6 +94,19 @@ def test_an_address_typed_in_is_answered(client: TestClient) -> None:
     assert client.get("/api/state", headers={"sec-fetch-site": "none"}).status_code == 200
 
 
+def test_a_person_is_answered_in_words_and_a_program_in_json(client: TestClient, from_others: TestClient) -> None:
+    person = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    led = client.get("/map", headers=person)
+    assert (led.status_code, led.headers["location"]) == (303, "/?view=map")
+    nothing = client.get("/nothing", headers=person)
+    assert (nothing.status_code, nothing.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    assert nothing.text == f"clip browse: there is nothing at this address; the page is at {HERE}/\n"
+    for path in ("/api/nothing", "/page/nothing.js"):
+        assert code_of(client.get(path, headers=person)) == (404, "not-found")
+    assert code_of(client.get("/nothing")) == (404, "not-found")
+    assert from_others.get("/map", headers=person).text.startswith("clip browse: open the whole address")
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH", "TRACE", "PROPFIND"])
 def test_no_preflight_is_ever_answered(method: str, client: TestClient) -> None:
     response = client.request(method, "/api/search")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from clipcli.bundle import installed
 from clipcli.commands import demo as module
 from clipcli.commands.opening import STARTER_NOTE
 from clipcli.errors import pip_line
+from clipcli.library.location import find_library, own_library
 from clipcli.render import matrix
 from tests.tiny_bundle import make_tiny_bundle
 
@@ -48,10 +49,29 @@ def test_the_demo_searches_classifies_and_draws(bundle: Path, tmp_path: Path, mo
     with Image.open(folder / "matrix.png") as figure:
         assert figure.width > 1000
     assert f"cd '{folder}'" in done.stdout
-    # what it says next works
+    # what is shown is what the command shown gives to whoever types it there
     monkeypatch.chdir(folder)
-    found = CliRunner().invoke(app, ["search", "a", "cup", "-m", str(bundle), "--format", "json"])
-    assert len(json.loads(found.stdout)) == 10
+    for part in [*searches, judged]:
+        line, _, rows = part.rstrip("\n").partition("\n")
+        typed = CliRunner().invoke(app, shlex.split(line)[2:])
+        assert typed.exit_code == 0, typed.stderr
+        told, shown_rows = (text.replace(f"{folder}/", "").split() for text in (typed.stdout, rows))
+        assert told == shown_rows
+
+
+def test_pictures_of_ones_own_do_not_join_the_demo(
+    bundle: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "save_figure", lambda figure, path: None)
+    said = run("-m", bundle, "-o", tmp_path / "demo", "--precision", "fp32").stdout
+    assert "-k 3 -m" in said
+    assert f" -m {bundle} --precision fp32\n" in said
+    steps = [line.split()[-1] for line in said.split("own library")[1].splitlines() if line.startswith("  ")]
+    assert steps == ["~", "~/Pictures"]
+    monkeypatch.chdir(tmp_path / "demo")
+    assert find_library() == tmp_path / "demo" / ".clip" / "library.db"
+    monkeypatch.chdir(Path(steps[0]).expanduser())
+    assert find_library() == own_library()
 
 
 def test_a_second_time_embeds_nothing_again(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

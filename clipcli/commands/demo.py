@@ -89,28 +89,45 @@ def demo(
     if model is None:
         mention_starter(find_model(None), always=True)
     loaded = open_model(model, device=device, precision=precision)
+    asked = _options(model, device, precision)
     library, seconds = _make_library(folder, photographs, loaded)
     with library:
         write_text(
             f"{counted(len(photographs), 'photograph')} embedded in {seconds:.1f} s by {model_and_device(loaded)}.\n"
+            f"Each command below is one to type, in the folder {folder}\n"
         )
         for phrase in PHRASES:
-            write_heading(f"$ clip search {phrase}")
+            write_heading(f"$ clip search {phrase} -k {SHOWN}{asked}")
             _search(library, loaded, Query(terms=(Term(what=phrase),)))
-        write_heading(f"$ clip search photos/{LOOKED_LIKE}")
+        write_heading(f"$ clip search photos/{LOOKED_LIKE} -k {SHOWN}{asked}")
         _search(library, loaded, Query(terms=(Term(what=folder / "photos" / LOOKED_LIKE),)))
     pictures = " ".join(f"photos/{name}" for name in CLASSIFIED)
-    write_heading(f"$ clip classify {pictures} {' '.join(f'-l {shlex.quote(label)}' for label in LABELS)}")
+    write_heading(f"$ clip classify {pictures} {' '.join(f'-l {shlex.quote(label)}' for label in LABELS)}{asked}")
     _classify(folder, loaded)
     columns = " ".join(f"photos/{name}" for name in SENTENCES)
-    write_heading(f"$ clip matrix {columns} {' '.join(f'-t {shlex.quote(said)}' for said in SENTENCES.values())}")
+    rows = " ".join(f"-t {shlex.quote(said)}" for said in SENTENCES.values())
+    write_heading(f"$ clip matrix {columns} {rows} -o {FIGURE}{asked}")
     _draw(folder, loaded)
     write_link("drawn: ", os.fsencode(folder / FIGURE))
-    write_heading("Go on in the folder of the demo, or with pictures of your own:")
     clip = shlex.quote(_program())
-    write_text(
-        f"  cd {shlex.quote(str(folder))}\n  {clip} search a woman in an orange suit\n  {clip} embed ~/Pictures\n"
-    )
+    write_heading("Go on in the folder of the demo, which has a library of its own:")
+    write_text(f"  cd {shlex.quote(str(folder))}\n  {clip} search a woman in an orange suit{asked}\n")
+    write_heading("Pictures of your own go into your own library; leave the demo's folder first:")
+    write_text(f"  cd ~\n  {clip} embed ~/Pictures\n")
+
+
+def _options(model: str | None, device: Device, precision: Precision) -> str:
+    """The options of this run as they are to be typed in the demo's folder; nothing where all are the usual ones."""
+    from clipcli.bundle.installed import find_model
+
+    options = ""
+    if model is not None:
+        folder = find_model(model)
+        is_path = folder.resolve() == Path(model).expanduser().resolve()
+        options += f" -m {shlex.quote(str(folder.absolute()) if is_path else model)}"
+    if device is not Device.auto:
+        options += f" --device {device.value}"
+    return options + (f" --precision {precision.value}" if precision is not Precision.auto else "")
 
 
 def _shipped() -> list[Path]:

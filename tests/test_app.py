@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ from clipcli.errors import (
     NotFoundError,
     UsageError,
 )
+from tests.tiny_bundle import make_tiny_bundle
+from tests.tiny_library import make_tiny_library
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -355,3 +358,29 @@ def test_completion_is_installed_for_the_shell_it_is_run_from(home: Path) -> Non
     installed = home / ".bash_completions" / "clip.sh"
     assert "_CLIP_COMPLETE=complete_bash" in installed.read_text()
     assert str(installed) in (home / ".bashrc").read_text()
+
+
+def test_a_search_ends_without_taking_modules_apart_and_loses_no_output(
+    photo_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    bundle = make_tiny_bundle(tmp_path / "models" / "tiny")
+    library = make_tiny_library(tmp_path / "library.db", photo_folder(), [bundle])
+    program = (
+        "import atexit, sys; atexit.register(print, 'taken apart'); "
+        "sys.argv = ['clip', *sys.argv[1:]]; from clipcli.app import main; main()"
+    )
+    for arguments, code, late in (
+        (["search", "red", "--db", str(library), "--format", "json", "-k", "0"], 0, False),
+        (["search", "red", "--db", str(tmp_path / "none.db")], 4, False),
+        (["library", "stats", "--db", str(library)], 0, True),
+    ):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert ended.returncode == code, ended.stderr
+        assert ended.stdout.endswith("taken apart\n") == late
+        if code == 0 and not late:
+            assert len(json.loads(ended.stdout)) > 1
+        elif code:
+            assert ended.stderr.startswith("clip: ")

@@ -6,7 +6,6 @@ letters; OpenCLIP has two more forms of it. `model.json` names the one a model w
 
 from __future__ import annotations
 
-import html
 import string
 from collections.abc import Callable
 
@@ -24,7 +23,9 @@ def _mended(text: str) -> str:
     if text.isascii() and text.isprintable() and "&" not in text:
         return text.strip()  # nothing in it to mend, and `ftfy` takes longer to import than a search to answer
 
-    import ftfy  # late: most models do without
+    import html  # late, as `ftfy`: most texts and models do without
+
+    import ftfy
 
     # Twice, as the original does: "&amp;amp;" is a common sight in scraped captions.
     return html.unescape(html.unescape(ftfy.fix_text(text))).strip()

@@ -8,7 +8,6 @@ Shapes: P probes, D embedding, H W pixels, L tokens.
 from __future__ import annotations
 
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +73,8 @@ def write_probe(folder: Path, probe: Probe) -> None:
 
 def read_probe(folder: Path, spec: ModelSpec) -> Probe:
     """Raises ModelError where the file is missing or damaged. It is data: nothing in it is ever executed."""
+    import zipfile  # late: a search asks for this file once
+
     try:
         _check_claims(folder / PROBE_FILE, spec)
         with np.load(folder / PROBE_FILE, allow_pickle=False) as arrays:
@@ -94,6 +95,8 @@ def read_probe(folder: Path, spec: ModelSpec) -> Probe:
 
 def _check_claims(path: Path, spec: ModelSpec) -> None:
     """Raise ValueError where arrays say they are larger than they are, or than those of any probe of this model."""
+    import zipfile
+
     pixels, tokens = 3 * spec.preprocess.image_size**2, 8 * spec.context_length
     most = _MOST_PROBES * (pixels + tokens + 8 * spec.embedding_dim + 4 * _LONGEST_TEXT)
     with zipfile.ZipFile(path) as archive:

@@ -46,7 +46,7 @@ def ready_folder(size_bytes: int, digest: str) -> Path | None:
 
     graphs = platformdirs.user_cache_path("clip", appauthor=False) / "graphs"
     # What is optimised for one processor need not run on another, and a home may be on several machines.
-    machine = "|".join((platform.node(), platform.machine(), platform.processor()))
+    machine = f"{platform.node()}|{platform.machine()}"  # `platform.processor` starts a program
     return graphs / f"{digest[:32]}-{runtime.__version__}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"
 
 

@@ -127,7 +127,7 @@ export function command(line) {
   return el(
     "span",
     { class: "command" },
-    el("code", { tabindex: "0" }, line),
+    el("code", {}, line),
     iconButton("copy", `Copy: ${line}`, () =>
       toClipboard(line).then(
         () => say("The command is copied."),

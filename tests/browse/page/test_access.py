@@ -213,6 +213,31 @@ def test_a_telephone(open_page: Callable[..., Page]) -> None:
         assert min(box["width"], box["height"]) >= 36  # a fingertip
 
 
+def test_nothing_is_out_of_sight_on_a_telephone(open_page: Callable[..., Page]) -> None:
+    """The foot of the filters, a command, and the name of a copy, all of it."""
+    page = open_page("?view=library", width=375, height=667)
+    whole = "(node) => node.scrollWidth <= node.clientWidth && node.getBoundingClientRect().right <= innerWidth"
+    page.locator("#run-live .command code").wait_for()
+    assert page.locator("#run-live .command").evaluate(whole)
+    page.get_by_role("link", name="Duplicates").click()
+    name = page.locator(".member .title bdi").first
+    name.evaluate("(node) => { node.textContent = 'a-name-without-any-space-in-it-'.repeat(3); }")
+    assert name.evaluate("(node) => node.scrollWidth <= node.clientWidth && node.scrollHeight <= node.clientHeight")
+    page.get_by_role("link", name="Pictures", exact=True).click()
+    page.get_by_role("button", name="Filters", exact=True).click()
+    panel = page.locator("#filters")
+    done = panel.get_by_role("button", name="Done")
+    seen = "(node) => { const { left, bottom } = node.getBoundingClientRect();"
+    seen += " return node.contains(document.elementFromPoint(left + 9, bottom - 3)); }"
+    assert panel.evaluate("(node) => node.scrollHeight > node.clientHeight")  # else it would show nothing
+    assert done.evaluate(seen)
+    assert panel.get_by_role("button", name="Clear filters").evaluate(seen)
+    panel.evaluate("(node) => node.scrollTo(0, 9999)")
+    assert panel.get_by_label("PNG").evaluate(seen)
+    done.click()
+    expect(panel).to_be_hidden()
+
+
 def test_with_the_keyboard_alone(open_page: Callable[..., Page]) -> None:
     """Search, filter, choose, tag, open, go on, find alike, close: without a pointer, and the focus is never lost."""
     page = open_page()

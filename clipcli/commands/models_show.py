@@ -21,6 +21,7 @@ NameArgument = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="A model by name, or a model folder.", show_default=False)
 ]
 
+_COSINES = {"pictures": "image_min_cosine", "texts": "text_min_cosine"}
 # Figures that are shares of something, by a part of their name: they are read as percentages.
 _SHARES = ("R@", "top-", "mean per class", "accuracy")
 
@@ -39,7 +40,7 @@ def show(name: NameArgument = None, format: FormatOption = None) -> None:
     spec = read_spec(folder)
     if format in (None, Format.table):
         rows: list[list[Cell]] = [[fact, value] for fact, value in _facts(folder, spec)]
-        write_table([Column(title="about"), Column(title=spec.name, wide=True)], rows)
+        write_table([Column(title="name"), Column(title=spec.name, wide=True)], rows)
         return
     fields = ("name", *(key for key in spec.to_dict() if key != "name"), "path", "path_b64")
     write_records(cells_of(format, [{**spec.to_dict(), "path": os.fsencode(folder)}]), format=format, fields=fields)
@@ -79,11 +80,29 @@ def _facts(folder: Path, spec: ModelSpec) -> list[tuple[str, str]]:
     for variant in spec.variants:
         chosen = " (default)" if variant.precision == spec.default_precision else ""
         facts.append((f"{variant.precision}{chosen}", f"{variant.image}, {variant.text}"))
-        facts.append(("", _readable(variant.parity) if variant.parity else "not measured"))
+        facts += [("", line) for line in parity_lines(variant.parity or {})]
     for name, value in (*spec.metrics.items(), *spec.provenance.items()):
         facts += _lines(name, value)
     facts += [("licence", spec.licence), ("size", size(sum(int(one["bytes"]) for one in spec.files.values())))]
     return facts
+
+
+def parity_lines(parity: Mapping[str, float]) -> list[str]:
+    """How near a variant comes to the exact towers, in words; what is not known by name here stands as it is."""
+    if not parity:
+        return ["not measured"]
+    left = dict(parity)
+    counts = [
+        f"{left.pop(name):,.0f} {what}" for name, what in (("images", "pictures"), ("texts", "texts")) if name in left
+    ]
+    told = f"measured on {' and '.join(counts)}" if counts else "measured"
+    cosines = [f"{what} {left.pop(name):.6g}" for what, name in _COSINES.items() if name in left]
+    lines = [f"{told}, smallest cosine to the exact vectors: {', '.join(cosines)}" if cosines else told]
+    if "top10_overlap" in left:
+        lines.append(f"of the first ten pictures found {100 * left.pop('top10_overlap'):.1f} % stay the same")
+    if "recall10_change" in left:
+        lines.append(f"the right picture among the first ten (R@10): {left.pop('recall10_change'):.2f} points off")
+    return lines + ([_readable(left)] if left else [])
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:

@@ -88,7 +88,14 @@ def test_an_empty_list_says_so(models: Models, monkeypatch: pytest.MonkeyPatch) 
 
 def test_show_tells_everything(models: Models, mine: Path) -> None:
     text = models("show", "mine").stdout
-    for fact in (str(mine), "32 pixels", "at most 16 tokens", "fp32 (default)", "image min cosine 1", "MIT"):
+    for fact in (
+        str(mine),
+        "32 pixels",
+        "at most 16 tokens",
+        "fp32 (default)",
+        "smallest cosine to the exact vectors: pictures 1",
+        "MIT",
+    ):
         assert fact in text
     (record,) = records(models("show", "mine", "--format", "json"))
     assert record["preprocess"]["image_size"] == 32
@@ -96,6 +103,26 @@ def test_show_tells_everything(models: Models, mine: Path) -> None:
     assert "starter" in models("show").stdout
     (row,) = csv.DictReader(io.StringIO(models("show", "mine", "--format", "csv").stdout))
     assert json.loads(row["preprocess"])["image_size"] == 32
+
+
+def test_show_says_in_words_how_exact_a_variant_is(models: Models, mine: Path) -> None:
+    spec = read_spec(mine)
+    parity = {"image_min_cosine": 0.99777, "text_min_cosine": 1.0, "images": 1002, "texts": 1670}
+    parity |= {"recall10_change": 0.18, "top10_overlap": 0.9608}
+    variants = (
+        dataclasses.replace(spec.variants[0], parity=parity),
+        dataclasses.replace(spec.variants[1], parity=None),
+    )
+    write_spec(mine, dataclasses.replace(spec, variants=variants))
+    lines = [" ".join(line.split()) for line in models("show", "mine").stdout.splitlines()]
+    assert lines[0] == "name mine"
+    start = lines.index("fp32 (default) image.onnx, text.onnx") + 1
+    assert lines[start : start + 3] == [
+        "measured on 1,002 pictures and 1,670 texts, smallest cosine to the exact vectors: pictures 0.99777, texts 1",
+        "of the first ten pictures found 96.1 % stay the same",
+        "the right picture among the first ten (R@10): 0.18 points off",
+    ]
+    assert "not measured" in lines
 
 
 def test_show_writes_lists_objects_and_figures_to_be_read(models: Models, mine: Path) -> None:

@@ -150,7 +150,9 @@ def _finish(records: list[dict[str, Any]], format: Format | None) -> None:
         Column(title="text cosine", right=True),
     ]
     columns += [Column(title="R@10 points", right=True), Column(title="photos", right=True), Column(title="")]
-    write_table(columns, [_row(record) for record in records])
+    rows = [_row(record) for record in records]
+    filled = [number for number in range(len(columns)) if any(row[number] for row in rows)]
+    write_table([columns[number] for number in filled], [[row[number] for number in filled] for row in rows])
 
 
 def _row(record: Mapping[str, Any]) -> Sequence[Cell]:

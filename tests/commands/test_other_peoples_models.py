@@ -95,3 +95,15 @@ def test_without_the_extra_a_path_that_holds_no_model_is_what_is_said(
     assert told(clip("models", "import", photos), 4).startswith(f"clip: {photos} holds no model known here")
     (photos / "open_clip_config.json").write_text("{}")
     assert "needs the extra 'train'" in told(clip("models", "import", photos), 10)
+
+
+def test_figures_that_nobody_measured_have_no_column(tmp_path: Path) -> None:
+    done = clip(
+        "models", "import", make_transformers_js(tmp_path / "graphs"), "--name", "theirs", "--logit-scale", "100"
+    )
+    assert done.exit_code == 0, done.stderr
+    heading, first = done.stdout.splitlines()[:2]
+    assert heading.split("  ")[0] == "variant"
+    assert "image cosine" in heading
+    assert "R@10" not in heading
+    assert len(first.split()) == 4

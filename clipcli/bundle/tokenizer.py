@@ -11,6 +11,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clipcli.bundle.cleaning import clean
+from clipcli.bundle.ready_tokenizers import keep_ready, ready_tokenizer
 from clipcli.bundle.spec import TOKENIZER_FILE, ModelSpec
 from clipcli.errors import ModelError, NotFoundError
 
@@ -59,7 +61,15 @@ class Tokenizer:
     @classmethod
     def of(cls, folder: Path, spec: ModelSpec) -> Tokenizer:
         """That of the model in `folder`, as its `model.json` says. Raises NotFoundError, ModelError."""
-        return cls.load(folder, spec.context_length, cleaning=spec.text_cleaning, pad_id=spec.pad_id)
+        path, digest = folder / TOKENIZER_FILE, str(spec.files.get(TOKENIZER_FILE, {}).get("sha256", ""))
+        ready = ready_tokenizer(path, digest)
+        if ready is not None and ready.is_file():
+            with suppress(ModelError, OSError):  # cut short, or of a library that reads something else
+                return cls.load(ready, spec.context_length, cleaning=spec.text_cleaning, pad_id=spec.pad_id)
+        made = cls.load(path, spec.context_length, cleaning=spec.text_cleaning, pad_id=spec.pad_id)
+        if ready is not None:
+            keep_ready(made._backend, ready)
+        return made
 
     @classmethod
     def load(cls, source: Path, context_length: int, *, cleaning: str = "none", pad_id: int = PAD_ID) -> Tokenizer:

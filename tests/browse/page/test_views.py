@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +31,8 @@ def test_duplicates_are_reviewed_and_decisions_remembered(open_page: Callable[..
     page.reload()
     expect(groups).to_have_count(2)  # remembered by the library
     page.goto(page.url.split("?")[0])
+    with closing(sqlite3.connect(site.library)) as connection, connection:  # the site is every test's
+        assert connection.execute("DELETE FROM not_duplicates").rowcount == 1
 
 
 def test_a_decision_is_taken_back(open_page: Callable[..., Page]) -> None:

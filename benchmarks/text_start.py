@@ -27,6 +27,9 @@ from export.bundle import export_bundle
 from export.samples import made_samples
 from trainer.architectures import architecture
 from trainer.beginning import CLIP_MEAN, CLIP_STD
+from trainer.device import choose_compute
+from trainer.encoding import Encoder
+from trainer.options import TrainOptions
 from trainer.text_start import learn_text_tower, reduced
 from trainer.towers import Clip
 from trainer.vocabulary import learn_vocabulary
@@ -60,6 +63,16 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         texts, vectors = _read(chosen.sentences)
+        options = TrainOptions(
+            data=(str(chosen.sentences),),
+            arch=chosen.arch,
+            epochs=chosen.epochs,
+            batch_size=chosen.batch_size,
+            lr=chosen.lr,
+            warmup=0.05,
+            seed=chosen.seed,
+            device="cpu",
+        )
         torch.manual_seed(chosen.seed)
         config = architecture(chosen.arch)
         words = learn_vocabulary(texts, max_size=chosen.vocabulary)
@@ -71,16 +84,12 @@ def main() -> None:
             words.save(str(file))
             tokenizer = Tokenizer.load(file, config.text.context_length)
             model = Clip(config)
-            wanted = reduced(vectors, config.embedding_dim)
             found = learn_text_tower(
-                model,
+                Encoder(model, preprocess, choose_compute(options)),
                 tokenizer,
                 texts,
-                wanted,
-                epochs=chosen.epochs,
-                batch_size=chosen.batch_size,
-                lr=chosen.lr,
-                seed=chosen.seed,
+                reduced(vectors, config.embedding_dim),
+                options,
                 say=print,
             )
             print(f"mean cosine on sentences held out: {found:.4f}")

@@ -11,7 +11,7 @@ import torch
 from clipcli.errors import DeviceError
 from trainer.options import TrainOptions
 
-__all__ = ["Compute", "choose_compute", "has_bf16", "wants_cuda"]
+__all__ = ["Compute", "choose_compute", "wants_cuda"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ def choose_compute(options: TrainOptions) -> Compute:
     formats = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if options.precision != "auto":
         return Compute(device=device, dtype=formats[options.precision])
-    return Compute(device=device, dtype=torch.bfloat16 if has_bf16(device) else torch.float32)
+    return Compute(device=device, dtype=torch.bfloat16 if _has_bf16(device) else torch.float32)
 
 
 def wants_cuda(options: TrainOptions) -> bool:
@@ -69,7 +69,7 @@ def wants_cuda(options: TrainOptions) -> bool:
     return options.device != "cpu" and torch.cuda.is_available()
 
 
-def has_bf16(device: torch.device) -> bool:
+def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Without such units bf16 is emulated, and slower than float32. Versions of torch that cannot tell count as without.

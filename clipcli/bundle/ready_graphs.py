@@ -46,7 +46,8 @@ def ready_folder(size_bytes: int, digest: str) -> Path | None:
 
     graphs = platformdirs.user_cache_path("clip", appauthor=False) / "graphs"
     # What is optimised for one processor need not run on another, and a home may be on several machines.
-    machine = f"{platform.node()}|{platform.machine()}"  # `platform.processor` starts a program
+    # As `platform.processor` tells on Windows; elsewhere that starts a program, and knows no more than the next.
+    machine = "|".join((platform.node(), platform.machine(), os.environ.get("PROCESSOR_IDENTIFIER", "")))
     return graphs / f"{digest[:32]}-{runtime.__version__}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"
 
 

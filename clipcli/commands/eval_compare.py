@@ -11,6 +11,7 @@ import typer
 
 from clipcli.commands.compared import FIELDS, SHOWN, asked_of, compared, write_compared
 from clipcli.commands.measuring import (
+    DarkOption,
     ImageColumnOption,
     NoCacheOption,
     Refusals,
@@ -66,7 +67,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
+    dark: DarkOption = False,
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Measure images per second as well.")] = True,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the pictures drawn for intervals.")] = 0,
     image_column: ImageColumnOption = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    DarkOption,
     ImageColumnOption,
     NoCacheOption,
     OneModelOption,
@@ -77,7 +78,7 @@ def probe(
             show_default=False,
         ),
     ] = None,
-    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
+    dark: DarkOption = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="What is held out, and what is drawn.")] = 0,
     image_column: ImageColumnOption = None,
     text_column: TextColumnOption = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    DarkOption,
     ImageColumnOption,
     ModelsOption,
     NoCacheOption,
@@ -48,7 +49,7 @@ def robustness(
             show_default=False,
         ),
     ] = None,
-    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
+    dark: DarkOption = False,
     image_column: ImageColumnOption = None,
     text_column: TextColumnOption = None,
     no_cache: NoCacheOption = False,

@@ -9,6 +9,7 @@ import typer
 
 from clipcli.commands.eval_figures import CLASS_FIELDS, FIELDS, class_records, prompt_records, write_figures
 from clipcli.commands.measuring import (
+    DarkOption,
     ImageColumnOption,
     ModelsOption,
     NoCacheOption,
@@ -75,7 +76,7 @@ def zero_shot(
             show_default=False,
         ),
     ] = None,
-    dark: Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")] = False,
+    dark: DarkOption = False,
     sheet: Annotated[
         Path | None,
         typer.Option(

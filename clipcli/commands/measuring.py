@@ -39,6 +39,7 @@ TextColumnOption = Annotated[
     str | None,
     typer.Option("--text-column", metavar="NAME", help="The column of a table with texts.", show_default=False),
 ]
+DarkOption = Annotated[bool, typer.Option("--dark", help="Draw it light on a dark ground.")]
 NoCacheOption = Annotated[bool, typer.Option("--no-cache", help="Compute all embeddings anew, and keep none of them.")]
 
 

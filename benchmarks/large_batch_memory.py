@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trainer.allocation import keep_freed_memory
 from trainer.options import TrainOptions
 from trainer.run import train
 
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--chunk", type=int, default=32)
     parser.add_argument("--precision", default="fp32")
     given = parser.parse_args()
+    keep_freed_memory()  # as `clip train` does
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = write_pairs(folder, given.pairs + HELD_OUT)

@@ -48,9 +48,11 @@ def run_training(
     """Train or go on, export, install. A run that goes on may have another `anchor` or `max_broken` from now on."""
     from clipcli.render.notes import say
     from clipcli.render.training import TrainingReport
+    from trainer.allocation import keep_freed_memory
     from trainer.options import TrainOptions
     from trainer.run import is_finished, resume, train
 
+    keep_freed_memory()
     name = options.name if options is not None else TrainOptions.load(run).name
     if options is None:
         otherwise = f"give --replace, or install the run by: clip export {shlex.quote(str(run))} --name OTHER"

@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.machine import describe
 
-__all__ = ["made_pictures", "peak_bytes"]
+__all__ = ["high_water", "made_pictures", "peak_bytes"]
 
 _LOOK_EVERY_S = 0.02
 
@@ -45,7 +45,7 @@ def peak_bytes(folder: Path, library: Path) -> tuple[int, int, float]:
     together = own = 0
     while process.poll() is None:
         together = max(together, sum(_resident(number) for number in (process.pid, *_children(process.pid))))
-        own = max(own, _high_water(process.pid))
+        own = max(own, high_water(process.pid))
         time.sleep(_LOOK_EVERY_S)
     if process.returncode:
         raise SystemExit(f"clip embed ended with code {process.returncode}")
@@ -72,7 +72,8 @@ def _resident(number: int) -> int:
     return _status(number, "VmRSS")
 
 
-def _high_water(number: int) -> int:
+def high_water(number: int) -> int:
+    """The most memory a process has held so far."""
     return _status(number, "VmHWM")
 
 

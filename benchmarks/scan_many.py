@@ -2,6 +2,10 @@
 and how much memory.
 
     python -m benchmarks.scan_many [--count 300000] [--rounds 3] [--place FOLDER]
+    python -m benchmarks.scan_many --memory 10000 100000 1000000
+
+The second command is about memory alone, and how it grows: the peak of a run over pictures that are all known, and that
+of a first run up to where it has planned its work, at each of these counts. A million files take 4 GB of disk.
 
 The files are made (a few hundred bytes each, every content another), registered through the library's own writer with
 vectors out of nowhere, and then `clip embed` runs over them as a whole process. A second kind of run, in this process,
@@ -18,12 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.index_memory import high_water, peak_bytes
 from benchmarks.machine import describe
 from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model
@@ -35,7 +40,7 @@ from clipcli.library.store import Library
 from clipcli.library.writing import Batch, BatchWriter
 from clipcli.photos.facts import Facts
 
-__all__ = ["made_library", "opened_pictures"]
+__all__ = ["made_library", "opened_pictures", "planned_bytes"]
 
 _FOLDERS_OF = 1000
 _AT_ONCE = 1000
@@ -60,7 +65,7 @@ def made_library(place: Path, model: Model, count: int) -> tuple[Path, Path]:
                 folder=os.fspath(model.folder),
                 dimension=model.spec.embedding_dim,
             )
-        writer = BatchWriter(library, model_id=model_id, root_ids={root: root_id}, vanished={})
+        writer = BatchWriter(library, model_id=model_id, root_ids={root: root_id}, vanished=())
         pictures = _pictures(root, count)
         while part := list(islice(pictures, _AT_ONCE)):
             writer.commit(Batch(outcomes=part, vectors=np.tile(vector, (len(part), 1))))
@@ -112,6 +117,33 @@ def opened_pictures(folder: Path, file: Path, model: Model) -> list[str]:
     return opened
 
 
+def planned_bytes(folder: Path, library: Path) -> int:
+    """The most memory that a first run's own process has held when it has made its plan. It is killed there."""
+    command = [sys.executable, "-m", "clipcli", "embed", os.fspath(folder), "--db", os.fspath(library)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            if not any(line.startswith("reading ") for line in process.stderr):
+                raise SystemExit("clip embed never got as far as reading a picture")
+            return high_water(process.pid)
+        finally:
+            process.kill()
+
+
+def _memory(counts: Sequence[int], place: Path | None, model: Model) -> None:
+    second, first = [], []
+    for count in sorted(counts):
+        with tempfile.TemporaryDirectory(prefix="clip-scan-", dir=place) as name:
+            folder, file = made_library(Path(name), model, count)
+            second.append(peak_bytes(folder, file)[1])
+            first.append(planned_bytes(folder, Path(name) / "new.db"))
+        print(
+            f"{count:9,} files: a second run {second[-1] / 2**20:.0f} MiB ({second[-1] / second[0]:.2f} x), "
+            f"a first one's plan {first[-1] / 2**20:.0f} MiB ({first[-1] / first[0]:.2f} x)",
+            flush=True,
+        )
+
+
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -125,9 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time 'clip embed' over many files that are in the library already.")
     parser.add_argument("--count", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", type=int, nargs="+", metavar="COUNT", help="peaks at these counts, nothing else")
     parser.add_argument("--place", type=Path, help="folder to make the files in; default: a temporary one")
     chosen = parser.parse_args()
     model = Model.load(find_model(None))
+    if chosen.memory:
+        _memory(chosen.memory, chosen.place, model)
+        return
     with tempfile.TemporaryDirectory(prefix="clip-scan-", dir=chosen.place) as name:
         began = time.monotonic()
         folder, file = made_library(Path(name), model, chosen.count)

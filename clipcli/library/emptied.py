@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Collection
 
 from clipcli.library.absence import is_absent
+from clipcli.library.id_set import IdSet
 from clipcli.library.mounts import Mounts, any_there, remembered_mounts
 from clipcli.library.roots import Root, read_roots
 from clipcli.library.store import Library
@@ -16,21 +17,21 @@ from clipcli.library.store import Library
 __all__ = ["emptied_roots", "held_back", "last_held", "still_emptied"]
 
 
-def held_back(library: Library, root: Root, mounts: Mounts, gone: Collection[int], *, met: bool) -> set[int]:
+def held_back(library: Library, root: Root, mounts: Mounts, gone: Collection[int], *, met: bool) -> IdSet:
     """Which of the pictures that are `gone` from a root are not to be forgotten. `met`: another one that is known is
     there. Notes in `mounts` up to which picture that is so; the pictures that came later are as any other.
     """
     until = mounts.marks.get(b"")
     if until is None and (met or not gone):
-        return set()
+        return IdSet()
     until = _last(library, root, mounts)
     if until is None:
         mounts.marks.pop(b"", None)
         if mounts.any_taken_out_there:
             mounts.taken_out = ()
-        return set()
+        return IdSet()
     mounts.marks[b""] = until
-    return {image_id for image_id in gone if image_id <= until}
+    return IdSet(image_id for image_id in gone if image_id <= until)
 
 
 def still_emptied(library: Library, root: Root, mounts: Mounts) -> bool:

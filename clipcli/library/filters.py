@@ -176,7 +176,7 @@ def distance_km(latitude: float, longitude: float, other_latitude: float, other_
 def _common_conditions(filters: Filters, places: list[Place] | None, cameras: list[str] | None) -> Iterable[Condition]:
     """The cheap ones first: SQLite goes through them in order and stops at the first that fails."""
     if places is not None:
-        below = [place_condition("images.path", place, None) for _, place in places]
+        below = [place_condition("images.path", place) for _, place in places]
         text = " OR ".join(f"(images.root_id = ? AND {condition})" for condition, _ in below) or "0"
         yield text, [value for (root, _), (_, these) in zip(places, below, strict=True) for value in (root, *these)]
     if filters.formats:

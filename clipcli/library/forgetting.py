@@ -70,7 +70,7 @@ def forget(library: Library, named: Sequence[bytes], *, gone: bool = False) -> l
                     remember_taken_out(library, one.root, _paths(connection, one.gone["images"]))
                 _drop(connection, one.gone)
                 continue
-            where, values = place_condition("path", one.folder, None)
+            where, values = place_condition("path", one.folder)
             if not one.folder and one.root.id is not None:
                 forget_mounts(connection, one.root.id)
                 connection.execute("DELETE FROM roots WHERE id = ?", (one.root.id,))
@@ -96,7 +96,7 @@ def _within(connection: sqlite3.Connection, root: Root, names: set[bytes]) -> li
 
 
 def _counted(connection: sqlite3.Connection, root: Root, folder: bytes) -> Forgotten:
-    where, values = place_condition("path", folder, None)
+    where, values = place_condition("path", folder)
 
     def count(rows: str) -> int:
         query = f"SELECT count(*) FROM {rows} WHERE root_id = ? AND {where}"
@@ -113,7 +113,7 @@ def _counted(connection: sqlite3.Connection, root: Root, folder: bytes) -> Forgo
 
 
 def _only_gone(connection: sqlite3.Connection, one: Forgotten) -> Forgotten:
-    where, values = place_condition("path", one.folder, None)
+    where, values = place_condition("path", one.folder)
     gone: dict[str, list[int]] = {}
     for table in ("images", "skipped"):
         rows = connection.execute(f"SELECT id, path FROM {table} WHERE root_id = ? AND {where}", (one.root.id, *values))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from clipcli.library.decoders import Decoders
 from clipcli.library.emptied import still_emptied
-from clipcli.library.jobs import Copied, Decoded, Job, Kept, Postponed, Refused, Skip
+from clipcli.library.id_set import IdSet
+from clipcli.library.job_list import JobList
+from clipcli.library.jobs import Copied, Decoded, Kept, Postponed, Refused, Skip
 from clipcli.library.models import keep_own_model, register_model, stored_models
 from clipcli.library.mounts import keep_mounts
 from clipcli.library.pipeline import Pipeline
@@ -155,7 +157,7 @@ class _Run:
         self._options = options
         self._on_progress = on_progress
         self._total = len(plan.jobs)
-        self._postponed: list[Job] = []
+        self._postponed = JobList()
         self._told = 0  # how many of the newly skipped
         with library.write() as connection:
             self._model_id = register_model(
@@ -176,7 +178,7 @@ class _Run:
         self._writer = BatchWriter(library, model_id=self._model_id, root_ids=self._root_ids, vanished=plan.vanished)
         self._writer.save_unlisted(plan.unlisted)
 
-    def embed(self, jobs: Sequence[Job], decoders: Decoders, workers: int) -> None:
+    def embed(self, jobs: JobList, decoders: Decoders, workers: int) -> None:
         """All jobs, in a second round those that waited for a twin, which by then is in the library or refused."""
         self._tell()
         preprocess = self._model.spec.preprocess
@@ -206,9 +208,9 @@ class _Run:
             )
             keep_own_model(self._library, self._model_id)
 
-    def _held(self) -> set[int]:
+    def _held(self) -> IdSet:
         """The pictures that stay although their files are gone, as nothing else of their root is there either."""
-        held: set[int] = set()
+        held = IdSet()
         for path, ids in self._plan.held.items():
             mounts, root = self._plan.mounts[path], Root(id=self._root_ids[path], path=path)
             if still_emptied(self._library, root, mounts):
@@ -220,7 +222,7 @@ class _Run:
                 keep_mounts(self._library, self._root_ids[path], mounts)
         return held
 
-    def _pass(self, jobs: Sequence[Job], reader: Reader, contents: Contents, workers: int) -> None:
+    def _pass(self, jobs: JobList, reader: Reader, contents: Contents, workers: int) -> None:
         default = _IN_FLIGHT_ON_CPU if self._model.device == "cpu" else _IN_FLIGHT_ON_GPU
 
         def commit(batch: Batch) -> None:

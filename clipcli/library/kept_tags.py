@@ -12,9 +12,14 @@ from collections.abc import Iterable
 
 from clipcli.library.tags import BY_HAND
 
-__all__ = ["count_by_hand", "drop_kept", "hand_over"]
+__all__ = ["are_kept", "count_by_hand", "drop_kept", "hand_over"]
 
 _IN = "IN (SELECT value FROM json_each(?))"
+
+
+def are_kept(connection: sqlite3.Connection, digest: str) -> bool:
+    """Whether tags are kept for this content."""
+    return connection.execute("SELECT 1 FROM kept_tags WHERE digest = ?", (digest,)).fetchone() is not None
 
 
 def count_by_hand(connection: sqlite3.Connection, image_ids: Iterable[int]) -> int:

@@ -1,12 +1,12 @@
-"""What the library knows of the files below a folder, so that unchanged ones need not be opened."""
+"""What the library knows of a file, so that one that is unchanged need not be opened."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 from clipcli.library.schema import FRAMES_SINCE
 from clipcli.library.store import Library
@@ -20,9 +20,9 @@ __all__ = [
     "Wish",
     "digests_of",
     "has_frames",
-    "known_images",
-    "known_skips",
+    "has_wanted_frames",
     "looked_at",
+    "parts_of",
     "place_condition",
     "wanted_frames",
 ]
@@ -47,8 +47,7 @@ class Wish(Protocol):
     def accept_truncated(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class KnownImage:
+class KnownImage(NamedTuple):
     """`current`: it has a vector of the model in use, made from the content it was last seen with and as many frames
     as are wanted.
     """
@@ -83,33 +82,6 @@ class KnownSkip:
         return self.megapixels is not None and self.megapixels <= wish.max_megapixels
 
 
-def known_images(
-    connection: sqlite3.Connection,
-    root_id: int,
-    model_id: int | None,
-    *,
-    folder: bytes | None,
-    file: bytes | None = None,
-    frames: int = 1,
-) -> dict[str | bytes, KnownImage]:
-    """By stored path: all below `folder` (empty: of the whole root), or the one `file`."""
-    of_other_frames = _of_other_frames(connection, root_id, model_id, frames)
-    where, values = place_condition("images.path", folder, file)
-    rows = connection.execute(
-        "SELECT images.path, images.id, images.size, images.mtime_ns, "
-        "coalesce(embeddings.digest = images.digest AND NOT images.stale, 0) FROM images "
-        # Left to itself SQLite takes an index that makes it read the vectors' rows as well.
-        "LEFT JOIN embeddings INDEXED BY idx_embeddings_model_id_image_id_digest "
-        "ON embeddings.image_id = images.id AND embeddings.model_id = ? "
-        f"WHERE images.root_id = ? AND {where}",
-        (model_id, root_id, *values),
-    )
-    return {
-        path: KnownImage(id, size, mtime_ns, bool(current) and id not in of_other_frames)
-        for path, id, size, mtime_ns, current in _all(rows)
-    }
-
-
 def wanted_frames(frames: int) -> str:
     """SQL: of how many frames an image's vector has to be. 0, which none is, where nobody has counted them."""
     if frames == 1:
@@ -120,28 +92,19 @@ def wanted_frames(frames: int) -> str:
     )
 
 
-def _of_other_frames(connection: sqlite3.Connection, root_id: int, model_id: int | None, frames: int) -> set[int]:
-    """Moving pictures whose vector is of more or fewer frames than wanted, and those that may be moving."""
-    found: set[int] = set()
-    if has_frames(connection):
-        found.update(
-            image_id
-            for (image_id,) in connection.execute(
-                "SELECT images.id FROM images JOIN embeddings ON embeddings.image_id = images.id "
-                "WHERE images.root_id = ? AND images.frames > 1 AND embeddings.model_id = ? "
-                "AND embeddings.frames <> min(images.frames, ?)",
-                (root_id, model_id, frames),
-            )
-        )
-    if frames > 1:
-        uncounted = "AND frames IS NULL" if has_frames(connection) else ""
-        found.update(
-            image_id
-            for (image_id,) in connection.execute(
-                f"SELECT id FROM images WHERE root_id = ? AND format IN ({_MOVING_FORMATS}) {uncounted}", (root_id,)
-            )
-        )
-    return found
+def has_wanted_frames(connection: sqlite3.Connection, frames: int) -> str:
+    """SQL, of a row of `images` and the parameter `:model`: whether its vector by that model is of as many frames as
+    are wanted. Pictures of one frame, which are nearly all, take no look at the vector's row.
+    """
+    moving = f"images.format IN ({_MOVING_FORMATS})"
+    if not has_frames(connection):
+        return "1" if frames == 1 else f"NOT {moving}"
+    uncounted = f"WHEN images.frames IS NULL AND {moving} THEN 0 " if frames > 1 else ""
+    return (
+        "CASE WHEN images.frames > 1 THEN (SELECT made.frames FROM embeddings AS made "
+        f"WHERE made.image_id = images.id AND made.model_id = :model) = min(images.frames, {frames:d}) {uncounted}"
+        "ELSE 1 END"
+    )
 
 
 def has_frames(connection: sqlite3.Connection) -> bool:
@@ -150,53 +113,35 @@ def has_frames(connection: sqlite3.Connection) -> bool:
     return int(version) >= FRAMES_SINCE
 
 
-def known_skips(
-    connection: sqlite3.Connection, root_id: int, *, folder: bytes | None, file: bytes | None = None
-) -> dict[str | bytes, KnownSkip]:
-    """As `known_images`, for what could not be read."""
-    where, values = place_condition("path", folder, file)
-    seconds = "seconds" if has_frames(connection) else "NULL"
-    rows = connection.execute(
-        f"SELECT path, id, kind, reason, size, mtime_ns, megapixels, {seconds} FROM skipped "
-        f"WHERE root_id = ? AND {where}",
-        (root_id, *values),
-    )
-    return {path: KnownSkip(*rest) for path, *rest in _all(rows)}
+def digests_of(library: Library, image_ids: Iterable[int]) -> Iterator[tuple[int, str]]:
+    return _of_each(library, "SELECT id, digest FROM images WHERE id IN ({})", image_ids)
 
 
-def digests_of(library: Library, image_ids: Sequence[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    with library.read() as connection:
-        for start in range(0, len(image_ids), _IDS_AT_ONCE):
-            part = image_ids[start : start + _IDS_AT_ONCE]
-            found.update(
-                connection.execute(f"SELECT id, digest FROM images WHERE id IN ({','.join('?' * len(part))})", part)
-            )
-    return found
-
-
-def looked_at(library: Library, image_ids: Sequence[int]) -> list[tuple[bytes, str]]:
+def looked_at(library: Library, image_ids: Iterable[int]) -> Iterator[tuple[bytes, str]]:
     """Paths relative to their roots, and when each picture was last looked at (ISO 8601, UTC)."""
-    with library.read() as connection:
-        rows = connection.execute(
-            "SELECT path, updated_at FROM images WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(image_ids)),),
-        ).fetchall()
-    return [(from_stored(path), seen_at) for path, seen_at in rows]
+    rows = _of_each(library, "SELECT path, updated_at FROM images WHERE id IN ({})", image_ids)
+    return ((from_stored(path), seen_at) for path, seen_at in rows)
 
 
-def _all(rows: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
-    while part := rows.fetchmany(5000):
-        yield from part
+def _of_each(library: Library, query: str, image_ids: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+    for part in parts_of(image_ids):
+        with library.read() as connection:
+            rows = connection.execute(query.format(",".join("?" * len(part))), part).fetchall()
+        yield from rows
 
 
-def place_condition(column: str, folder: bytes | None, file: bytes | None) -> tuple[str, tuple[str | bytes, ...]]:
-    """A condition on a path and its values: the folder and all below it, or the one file.
+def parts_of(image_ids: Iterable[int]) -> Iterator[list[int]]:
+    """As many as one statement takes, and few enough that a transaction over them is short."""
+    remaining = iter(image_ids)
+    while part := list(islice(remaining, _IDS_AT_ONCE)):
+        yield part
+
+
+def place_condition(column: str, folder: bytes) -> tuple[str, tuple[str | bytes, ...]]:
+    """A condition on a path and its values: the folder and all below it; the empty one is the root.
 
     Text and bytes sort apart, so a folder's range is asked for in both.
     """
-    if file is not None:
-        return f"{column} = ?", (to_stored(file),)
     if not folder:
         return "1", ()
     first, end = range_below(folder)

@@ -110,6 +110,6 @@ def _refuse_doubles(connection: sqlite3.Connection, root: Root, target: bytes, o
 
 
 def _has_pictures(connection: sqlite3.Connection, root: Root, folder: bytes) -> bool:
-    where, values = place_condition("path", folder, None)
+    where, values = place_condition("path", folder)
     query = f"SELECT 1 FROM images WHERE root_id = ? AND {where} LIMIT 1"
     return connection.execute(query, (root.id, *values)).fetchone() is not None

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from clipcli.library.id_set import IdSet
 from clipcli.library.jobs import Copied, Decoded, Job, Kept, Outcome, Refused
-from clipcli.library.kept_tags import count_by_hand, drop_kept
+from clipcli.library.kept_tags import are_kept, count_by_hand, drop_kept
+from clipcli.library.known_files import parts_of
 from clipcli.library.plan import UnlistedFolder
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
 from clipcli.library.tags import BY_HAND
+from clipcli.library.vanished import Vanished
 from clipcli.photos.facts import Facts
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "BatchWriter"]
 
-_IDS_AT_ONCE = 500
 _FACTS = (
     "width",
     "height",
@@ -53,19 +55,18 @@ class Batch:
 
 
 class BatchWriter:
-    """Writes batches for one model. `vanished` are ids of images whose files are gone, by their digest: a new file with
-    that content takes the image over, tags and all, under its new path.
+    """Writes batches for one model. `vanished` are ids of images whose files are gone: a new file with the content of
+    one takes the image over, tags and all, under its new path.
     """
 
     def __init__(
-        self, library: Library, *, model_id: int, root_ids: Mapping[bytes, int], vanished: Mapping[int, str]
+        self, library: Library, *, model_id: int, root_ids: Mapping[bytes, int], vanished: Iterable[int]
     ) -> None:
         self._library = library
         self._model_id = model_id
         self._root_ids = root_ids
-        self._vanished = dict(vanished)
-        self._by_digest = {digest: image_id for image_id, digest in vanished.items()}
-        self._new_digests: set[str] = set()
+        self._vanished = Vanished(library, vanished)
+        self._back: set[str] = set()  # new contents of which a person's tags were kept
 
     def commit(self, batch: Batch) -> None:
         """One transaction. After NoSpaceError, LibraryLockedError or LibraryDamagedError none of it is there."""
@@ -97,34 +98,32 @@ class BatchWriter:
                 elif isinstance(outcome, Refused):
                     self._save_refusal(connection, outcome)
         for image_id in taken_over:
-            self._by_digest.pop(self._vanished.pop(image_id), None)
+            self._vanished.ids.discard(image_id)
 
     def save_unlisted(self, folders: Iterable[UnlistedFolder]) -> None:
         with self._library.write() as connection:
             for folder in folders:
                 self._save_skip(connection, folder.root, folder.path, "folder", folder.skip.reason, folder.skip.detail)
 
-    def still_missing(self, image_ids: Set[int]) -> set[int]:
+    def still_missing(self, image_ids: Set[int]) -> IdSet:
         """Those of the vanished images that no file has taken over so far."""
-        return image_ids & self._vanished.keys()
+        return IdSet(image_id for image_id in image_ids if image_id in self._vanished.ids)
 
-    def forget(self, *, skips: Sequence[int], but: Set[int] = frozenset()) -> tuple[int, int]:
+    def forget(self, *, skips: Iterable[int], but: Set[int] = frozenset()) -> tuple[int, int]:
         """Remove what is gone from the disk and was not found again under another name: how many pictures that was, and
         how many tags of a person they had, which the library keeps until the same content is back. Images in `but`
         stay.
         """
-        gone = sorted(self._vanished.keys() - but)
+        gone = IdSet(image_id for image_id in self._vanished.ids if image_id not in but)
         with self._library.write() as connection:
-            drop_kept(connection, self._new_digests)
-            kept = count_by_hand(connection, gone)
-        for table, ids in (("images", gone), ("skipped", sorted(skips))):
-            for start in range(0, len(ids), _IDS_AT_ONCE):
-                part = ids[start : start + _IDS_AT_ONCE]
+            drop_kept(connection, self._back)
+            kept = sum(count_by_hand(connection, part) for part in parts_of(gone))
+        for table, ids in (("images", gone), ("skipped", skips)):
+            for part in parts_of(ids):
                 with self._library.write() as connection:
                     connection.execute(f"DELETE FROM {table} WHERE id IN ({','.join('?' * len(part))})", part)
-        self._vanished.clear()
-        self._by_digest.clear()
-        self._new_digests.clear()
+        self._vanished.ids.clear()
+        self._back.clear()
         return len(gone), kept
 
     def _save_image(
@@ -133,10 +132,8 @@ class BatchWriter:
         job = outcome.job
         image_id = job.image_id
         if image_id is None:
-            image_id = self._by_digest.get(outcome.digest)
-            if image_id in taken_over:
-                image_id = None
-            elif image_id is not None:
+            image_id = self._vanished.of_content(connection, outcome.digest, but=taken_over)
+            if image_id is not None:
                 taken_over.append(image_id)
         columns = ("root_id", "path", "size", "mtime_ns", "digest", *_FACTS)
         values = (
@@ -165,7 +162,8 @@ class BatchWriter:
                 f"ON CONFLICT (root_id, path) DO UPDATE SET {changes}, stale = 0, updated_at = {_NOW} RETURNING id",
                 values,
             ).fetchone()
-            self._new_digests.add(outcome.digest)
+            if are_kept(connection, outcome.digest):
+                self._back.add(outcome.digest)
         self._not_skipped(connection, job)
         assert image_id is not None
         return int(image_id)

@@ -38,7 +38,7 @@ class FoundFile:
     """A regular file below the walked folder. `path` is relative to it, with `/` between its parts.
 
     `named_picture` is whether its name says that it is a picture; otherwise only its content can tell. `beside` is, for
-    a camera's raw file, the JPEG or HEIC of the same picture.
+    a camera's raw file, the JPEG or HEIC of the same picture; `beside_later`: that one is a link, which comes later.
     """
 
     path: bytes
@@ -46,6 +46,7 @@ class FoundFile:
     mtime_ns: int
     named_picture: bool
     beside: bytes | None = None
+    beside_later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +170,9 @@ def _walk(
                     found = _candidate(path, entry.stat())
                     if found:
                         beside = doubles.get(entry.name)
-                        yield found if beside is None else replace(found, beside=prefix + beside)
+                        if beside is not None:
+                            found = replace(found, beside=prefix + beside.name, beside_later=beside.is_symlink())
+                        yield found
             except OSError:  # gone since the folder was listed
                 continue
         todo.extend(reversed(below))
@@ -238,18 +241,18 @@ def _without_doubles(found: Iterator[FoundFile | UnreadableFolder]) -> Iterator[
 
 def _doubles(
     entries: list[os.DirEntry[bytes]], prefix: bytes, chain: Chain, ignoring: Ignoring
-) -> Mapping[bytes, bytes]:
+) -> Mapping[bytes, os.DirEntry[bytes]]:
     """Names of raw files -> the ready picture beside each, one that is not left out."""
     raw = [entry.name for entry in entries if entry.name[-4:].lower() in RAW_SUFFIXES]  # all of them have four letters
     if not raw:
         return {}
-    parts = ((entry.name, *os.path.splitext(entry.name.lower())) for entry in entries)
+    parts = ((entry, *os.path.splitext(entry.name.lower())) for entry in entries)
     ready = {
-        stem: name
-        for name, stem, suffix in parts
+        stem: entry
+        for entry, stem, suffix in parts
         if suffix in _READY_SUFFIXES
-        and not name.startswith(b".")
-        and not ignoring.leaves_out(chain, prefix + name, folder=False)
+        and not entry.name.startswith(b".")
+        and not ignoring.leaves_out(chain, prefix + entry.name, folder=False)
     }
     return {name: ready[name[:-4].lower()] for name in raw if name[:-4].lower() in ready}
 

@@ -3,7 +3,8 @@
 #   make demo    index example photographs, search and classify them, draw a picture (needs no PyTorch)
 #   make test    the whole test suite with coverage
 #   make lint    ruff, and mypy strict on all three packages
-#   make bench   measure this machine beside rclip, which gets an environment of its own, and write docs/benchmarks.md
+#   make bench   measure this machine beside rclip, open_clip, transformers, usearch and faiss, which get environments of
+#                their own, and write docs/benchmarks.md; BENCH="--only vectors" for a part, BENCH=--quick for a trial
 #   make docs    write docs/cli.md anew from --help, docs/models.md from docs/models.json
 #   make help    this list
 #
@@ -13,6 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 3
 PEERS ?= .peers
+BENCH ?=
 DEMO_FOLDER ?= demo-output
 
 BIN := $(VENV)/bin
@@ -32,8 +34,10 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev-ready $(PEERS)/.ready
-	$(BIN)/python -m benchmarks.run --rclip $(PEERS)/bin/python
+# What cannot be installed is said and left out of the tables; the next `make bench` tries again.
+bench: $(VENV)/.dev-ready
+	$(BIN)/python -m benchmarks.environments --rclip $(PEERS) --torch $(PEERS)-torch
+	$(BIN)/python -m benchmarks.run --rclip $(PEERS)/bin/python --torch $(PEERS)-torch/bin/python $(BENCH)
 
 docs: $(VENV)/.dev-ready
 	$(BIN)/python -m docs.write_cli
@@ -43,7 +47,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DEMO_FOLDER) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(PEERS)-torch $(DEMO_FOLDER) .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # One environment that grows: what the demo needs is a part of what development needs. An interrupted installation
 # leaves no stamp, so the next run goes on with it.
@@ -59,9 +63,3 @@ $(VENV)/.dev-ready: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what development needs into $(VENV), PyTorch included"
 	$(INSTALL) '.[dev]'
 	@touch $(VENV)/.demo-ready $@
-
-# What is measured beside: another program, which needs other versions of what we need as well.
-$(PEERS)/.ready: Makefile
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check rclip==3.3.0
-	@touch $@

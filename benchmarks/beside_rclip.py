@@ -21,7 +21,7 @@ from benchmarks.rclip_peer import Rclip
 from benchmarks.timing import interleaved, process
 from clipcli.bundle.spec import read_spec
 
-__all__ = ["PHOTO_SIZES", "helping", "indexing_beside", "remembering", "searching_beside"]
+__all__ = ["PHOTO_SIZES", "helping", "indexing_beside", "photos_of", "remembering", "searching_beside"]
 
 PHOTO_SIZES = {"1.5-megapixel": (1414, 1061), "12-megapixel": (4000, 3000)}
 PRECISIONS = ("fp32", "int8")
@@ -29,7 +29,7 @@ PRECISIONS = ("fp32", "int8")
 
 def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, rounds: int, photos: int) -> Table:
     """Indexing from nothing, each precision and what is taken by default, and the towers alone over as many images."""
-    pictures = _photos(folder, kind, photos)
+    pictures = photos_of(folder, kind, photos)
     environment = surroundings(folder)
     candidates: dict[str, Callable[[], None]] = {"rclip, 224 pixels": rclip.index(pictures)}
     for precision in ("auto", *PRECISIONS):
@@ -52,7 +52,7 @@ def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, roun
 
 def remembering(folder: Path, rclip: Rclip, kind: str, *, rounds: int, photos: int) -> Table:
     """Peak memory of indexing, all processes of each together."""
-    pictures = _photos(folder, kind, photos)
+    pictures = photos_of(folder, kind, photos)
     environment = surroundings(folder)
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -67,7 +67,7 @@ def remembering(folder: Path, rclip: Rclip, kind: str, *, rounds: int, photos: i
     least = {name: (max(peaks) - min(peaks)) / 2 / middle[name] for name, peaks in taken.items()}
     first = next(iter(middle.values()))
     rows = tuple(
-        Row(name=name, median=f"{peak / 1e6:,.0f} MB", spread=least[name], ratio=peak / first)
+        Row(name=name, median=f"{peak / 1e6:,.0f} MB", value=peak, spread=least[name], ratio=peak / first)
         for name, peak in middle.items()
     )
     note = f"{photos:,} made photographs; pages that several processes share are counted once (PSS)."
@@ -99,9 +99,11 @@ def searching_beside(folder: Path, rclip: Rclip, bundle: Path, *, rounds: int, s
         del vectors
         times = interleaved(candidates, rounds=rounds)
         note = "A new phrase in a fresh process each time, files in the cache of the system; exact search in both."
-        tables.append(Table(title=f"Searching {size:,} pictures", note=note, rows=compared(times)))
-        for library in folder.glob(f"{size}-*.db"):
+        title = f"Searching {size:,} pictures"
+        tables.append(Table(title=title, note=note, rows=compared(times), family="searching", size=size))
+        for library in folder.glob(f"{size}-*.db*"):
             library.unlink()
+        shutil.rmtree(folder / "cache" / "clip" / "vectors", ignore_errors=True)  # 2 GB for each that was a million
         rclip.forget()
     return tables
 
@@ -128,7 +130,8 @@ def _search_line(library: Path, phrase: Callable[[], str]) -> Callable[[], list[
     return lambda: [*CLIP, "search", phrase(), "--db", str(library)]
 
 
-def _photos(folder: Path, kind: str, count: int) -> Path:
+def photos_of(folder: Path, kind: str, count: int) -> Path:
+    """A folder of so many made photographs of one size, made when there is none."""
     pictures = folder / f"{kind}-{count}"
     if not pictures.exists():
         made_photos(pictures, count, size=PHOTO_SIZES[kind], distinct=12)

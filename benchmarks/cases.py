@@ -71,6 +71,7 @@ class Row:
 
     name: str
     median: str  # with its unit
+    value: float  # the same as a number: seconds or bytes
     spread: float
     ratio: float  # of the median to that of the table's first row
     rate: str = ""
@@ -78,11 +79,16 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The rows of one question; each is compared with the first."""
+    """The rows of one question; each is compared with the first.
+
+    Tables of one `family` ask the same of more and more: of `size` vectors.
+    """
 
     title: str
     note: str
     rows: tuple[Row, ...]
+    family: str = ""
+    size: int = 0
 
 
 def starting(folder: Path, *, rounds: int) -> Table:
@@ -129,6 +135,7 @@ def compared(times: dict[str, Times], *, count: int = 0, unit: str = "") -> tupl
         Row(
             name=name,
             median=f"{taken.median_s * 1000:,.0f} ms",
+            value=taken.median_s,
             spread=taken.spread,
             ratio=taken.median_s / floor,
             rate=f"{count / taken.median_s:,.0f} {unit}" if count else "",

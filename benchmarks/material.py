@@ -18,6 +18,7 @@ from clipcli.library.store import Library
 __all__ = ["filled_library", "made_photos", "made_vectors"]
 
 PHOTO_SIZE = (1600, 1200)
+ROWS_AT_ONCE = 65_536
 
 
 def made_photos(folder: Path, count: int, *, size: tuple[int, int] = PHOTO_SIZE, distinct: int | None = None) -> None:
@@ -51,8 +52,12 @@ def _made_photo(generator: np.random.Generator, size: tuple[int, int]) -> bytes:
 
 def made_vectors(count: int, dimension: int) -> NDArray[np.float32]:
     """(N, D), unit vectors in no particular order."""
-    vectors = np.random.default_rng(1).normal(size=(count, dimension)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    random = np.random.default_rng(1)
+    vectors = np.empty((count, dimension), dtype=np.float32)
+    for start in range(0, count, ROWS_AT_ONCE):  # a million in float64 would be 4 GB
+        part = vectors[start : start + ROWS_AT_ONCE]
+        part[:] = random.normal(size=part.shape)
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
     return vectors
 
 

@@ -16,6 +16,7 @@ import logging
 import statistics
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,10 @@ def best(name: str, count: int, turn: int, rounds: int, *, compile: bool = False
     medians = {who: statistics.median(found) for who, found in rates.items()}
     fastest = {side: max((who for who in medians if who.startswith(side)), key=medians.__getitem__) for side in SIDES}
     return {
+        "peer": f"open_clip_torch {version('open_clip_torch')}",
         "arch": name, "batch": count, "device": DEVICE, "threads": torch.get_num_threads(), "rounds": rounds,
         "images_per_s": {who: round(rate, 1) for who, rate in medians.items()},
+        "rates": {who: [round(rate, 3) for rate in found] for who, found in rates.items()},
         "fp32": ratios("ours fp32", "theirs fp32"), "bf16": ratios("ours bf16", "theirs bf16"),
         "best": fastest, "each at its best": ratios(fastest["ours"], fastest["theirs"]),
         "our best to their fp32": ratios(fastest["ours"], "theirs fp32"),

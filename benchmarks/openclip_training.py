@@ -3,10 +3,11 @@
     python -m benchmarks.openclip_training curves [--steps 200] [--lr 5e-4] [--float64]
     python -m benchmarks.openclip_training speed [--arch ViT-S/32] [--batch 32] [--turn 4] [--precision fp32|bf16]
 
-For an environment that has open_clip and open_clip_train (docs/experiments.md). Both get the same weights, pixels,
-tokens, AdamW settings and learning rates; theirs is `train_one_epoch` as it is, ours `trainer.loop.Fit` as `clip train`
-runs it. `speed` measures them in turns and takes medians of each turn's rate: made batches on both sides, so no
-decoding. Texts are as long as Flickr8k's, about 13 words, which OpenCLIP pads to the context length.
+For the environment that `benchmarks.environments` makes; there `benchmarks.torchvision_stub` stands before the module's
+name. Both get the same weights, pixels, tokens, AdamW settings and learning rates; theirs is `train_one_epoch` as it
+is, ours `trainer.loop.Fit` as `clip train` runs it. `speed` measures them in turns and takes medians of each turn's
+rate: made batches on both sides, so no decoding. Texts are as long as Flickr8k's, about 13 words, which OpenCLIP pads
+to the context length.
 """
 
 from __future__ import annotations

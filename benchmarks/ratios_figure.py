@@ -8,40 +8,67 @@ from pathlib import Path
 from benchmarks.cases import Table
 from clipcli.render.figure_style import LABEL, LIGHT, TITLE, new_figure, save_figure, styled
 
-__all__ = ["draw_ratios"]
+__all__ = ["bars", "draw_ratios"]
 
-WIDTH, ROW_HEIGHT, ROOM = 7.2, 0.30, 1.1  # inches
+WIDTH, ROW_HEIGHT, ROOM = 8.2, 0.28, 1.1  # inches
+MARKS = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
-def draw_ratios(tables: Sequence[Table], path: Path) -> None:
-    """Write the figure. Memory is drawn the same way: how many times less."""
-    bars = [
-        (table.title, [(row.name, 1 / row.ratio) for row in table.rows[1:] if row.name.startswith("clip")])
+def bars(tables: Sequence[Table]) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Of each table its title with the row that counts as 1, and clip's rows with how many times as fast they are."""
+    return [
+        (
+            f"{table.title}: {table.rows[0].name} = 1",
+            [(row.name, 1 / row.ratio) for row in table.rows if _ours(row.name)],
+        )
         for table in tables
+        if not _ours(table.rows[0].name) and any(_ours(row.name) for row in table.rows)
     ]
-    lines = sum(1 + len(rows) for _, rows in bars)
+
+
+def _ours(name: str) -> bool:
+    return name.partition(",")[0].split(" ")[0] == "clip"
+
+
+def draw_ratios(tables: Sequence[Table], path: Path) -> bool:
+    """Write the figure; False where nothing is beside anything. Memory is drawn the same way: how many times less."""
+    groups = bars(tables)
+    if not groups:
+        return False
+    lines = sum(1 + len(rows) for _, rows in groups)
+    every = [ratio for _, rows in groups for _, ratio in rows]
+    least, most = min(0.8, 0.8 * min(every)), 2 * max(every)
     figure = new_figure(LIGHT, width=WIDTH, height=ROOM + ROW_HEIGHT * lines)
     axes = figure.subplots()
     styled(axes, LIGHT)
+    axes.set_xscale("log")
     names, place, places = [], 0.0, []
-    for title, rows in bars:
+    for title, rows in groups:
         box = {"facecolor": LIGHT.paper, "edgecolor": "none", "pad": 1.0}  # the line at 1 does not cross letters
-        axes.text(0.02, place, title, va="center", fontsize=LABEL - 2, fontweight="bold", color=LIGHT.ink, bbox=box)
+        axes.text(
+            least * 1.02, place, title, va="center", fontsize=LABEL - 2, fontweight="bold", color=LIGHT.ink, bbox=box
+        )
         for name, ratio in rows:
             place += 1
-            axes.barh(
-                place, ratio, height=0.68, color=LIGHT.series[0 if "fp32" in name else 1 if "int8" in name else 2]
-            )
-            axes.text(ratio, place, f" {ratio:.1f} ×", va="center", fontsize=LABEL - 3, color=LIGHT.ink)
+            colour = LIGHT.series[0 if "fp32" in name else 1 if "int8" in name else 2]
+            axes.barh(place, ratio - 1, left=1, height=0.68, color=colour)
+            axes.text(
+                max(ratio, 1), place, f" {ratio:.{2 if ratio < 1 else 1}f} ×", va="center", fontsize=LABEL - 3,
+                color=LIGHT.ink,
+            )  # fmt: skip
             names.append(name)
             places.append(place)
         place += 1
     axes.axvline(1, color=LIGHT.ink, linewidth=1.4)
     axes.set_yticks(places, names, fontsize=LABEL - 3)
     axes.set_ylim(place - 0.4, -0.6)
-    axes.set_xlim(0, 1.12 * max(ratio for _, rows in bars for _, ratio in rows))
+    axes.set_xlim(least, most)
+    marks = [mark for mark in MARKS if least <= mark <= most]
+    axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
+    axes.minorticks_off()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("times as fast as rclip, or as little memory", fontsize=LABEL, color=LIGHT.ink)
-    figure.suptitle("clip beside rclip, the same ViT-B/32", fontsize=TITLE, color=LIGHT.ink, x=0.02, ha="left")
+    axes.set_xlabel("times as fast, or as little memory (logarithmic)", fontsize=LABEL, color=LIGHT.ink)
+    figure.suptitle("clip beside what people use, the same model", fontsize=TITLE, color=LIGHT.ink, x=0.02, ha="left")
     figure.tight_layout(rect=(0, 0, 1, 0.99))
     save_figure(figure, path)
+    return True

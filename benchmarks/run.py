@@ -1,10 +1,13 @@
-"""Measures this machine and writes docs/benchmarks.md with its picture. `make bench` runs it; on a quiet machine.
+"""Measures this machine and writes docs/benchmarks.md with its pictures. `make bench` runs it; on a quiet machine.
 
-    python -m benchmarks.run --rclip PYTHON [--quick] [--only PART ...] [--output FILE] [--folder FOLDER]
+    python -m benchmarks.run [--rclip PYTHON] [--torch PYTHON] [--quick] [--only PART ...] [--output FILE]
+        [--folder FOLDER] [--rounds N] [--prepare]
 
-PYTHON is the interpreter of an environment that has rclip. All of it takes about half an hour on two cores, 12 GB of
-disk and 8 of memory (libraries of a million pictures); `--quick` takes four minutes. Models, photographs and vectors
-are made first, in FOLDER where one is given (and found there the next time), else in one that is removed at the end.
+The two interpreters are of the environments that `benchmarks.environments` makes. A part whose peer is not there is
+left out with a line, and so is one that fails. All of it takes about an hour on two cores, 12 GB of disk and 8 of
+memory (libraries of a million pictures); `--quick` takes ten minutes. Models, photographs and vectors are made first,
+in FOLDER where one is given (and found there the next time), else in one that is removed at the end. The figures are
+kept beside the page (`docs/benchmarks.json`): a part that is measured again replaces its own and leaves the others.
 Nothing here is part of the tests: times depend on the machine and on what else it is doing.
 """
 
@@ -13,42 +16,100 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.beside_rclip import PHOTO_SIZES, helping, indexing_beside, remembering, searching_beside
-from benchmarks.cases import Table, searching, starting
+from benchmarks.growth_figure import draw_growth
 from benchmarks.machine import describe
+from benchmarks.measured import Part, of_this_machine, read_parts, write_parts
+from benchmarks.page import report
+from benchmarks.parts import OWN, PARTS, Bench, parts_of, prepare_parts
 from benchmarks.ratios_figure import draw_ratios
-from benchmarks.rclip_peer import Rclip
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("help", "search", "index-small", "index-large", "memory", "alone")
-
-HEAD = """\
-# Benchmarks
-
-Written by `make bench`. Medians; the spread is half the distance between the quartiles, as a share of the median. Every
-candidate of a table takes its turn in every round, so that a machine that warms up or gets busy treats all alike.
-The first round is not counted. The ratio is to the first row: below 1 is faster, or smaller.
-
-clip and rclip run the same ViT-B/32 with random weights at 224 pixels (rclip's own takes 256), each by its own code.
-"""
 
 
-def report(tables: Sequence[Table], *, peer: str, rounds: int, figure: str, load: str) -> str:
-    """The whole page."""
-    lines = [HEAD, f"![Ratios]({figure})\n"]
-    lines += [f"{datetime.date.today().isoformat()}, {rounds} rounds, load before the start {load}{_priority()}:\n"]
-    lines += [f"- {line}" for line in (*describe(), f"peer: {peer}")]
-    for table in tables:
-        lines += [f"\n## {table.title}\n", f"{table.note}\n"]
-        lines += ["| | median | spread | ratio | |", "| --- | ---: | ---: | ---: | ---: |"]
-        for row in table.rows:
-            lines.append(f"| {row.name} | {row.median} | ±{row.spread:.0%} | {row.ratio:.2f} | {row.rate} |")
-    return "\n".join(lines) + "\n"
+def write(parts: Mapping[str, Part], output: Path) -> str:
+    """The page, its figures as numbers and as pictures, beside each other; the page as it was written."""
+    parts = {name: parts[name] for name in PARTS if name in parts}
+    write_parts(parts, output.with_suffix(".json"))
+    figures = []
+    tables = [table for part in parts.values() for table in part.tables]
+    ratios, growth = output.with_suffix(".png"), output.with_name(f"{output.stem}-growth.png")
+    if draw_ratios([table for name, part in parts.items() if name != OWN for table in part.tables], ratios):
+        figures.append(("Ratios", ratios.name))
+    if draw_growth(tables, growth):
+        figures.append(("How the cost of a search grows with the vectors", growth.name))
+    page = report(parts, figures=figures)
+    output.write_text(page, encoding="utf-8")
+    return page
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure this machine and write docs/benchmarks.md.")
+    environments = (("--rclip", ".peers", "that has rclip"), ("--torch", ".peers-torch", "that has the other peers"))
+    for option, folder, has in environments:
+        default = ROOT / folder / "bin" / "python"
+        parser.add_argument(option, type=Path, default=default, metavar="PYTHON", help=f"of the environment {has}")
+    parser.add_argument("--quick", action="store_true", help="few rounds on little material: shows that it works")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the questions")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--folder", type=Path, help="where to keep what is made, for the next time")
+    parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, and 3 with --quick")
+    parser.add_argument("--prepare", action="store_true", help="only make what is measured on, in --folder")
+    chosen = parser.parse_args()
+    if chosen.prepare and not chosen.folder:
+        parser.error("--prepare needs --folder, or what it makes would be gone")
+    with ExitStack() as stack:
+        folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-bench-")))
+        bench = Bench(
+            folder=folder.absolute(),
+            rclip_python=chosen.rclip.absolute(),
+            peers=chosen.torch.absolute(),
+            rounds=chosen.rounds or (3 if chosen.quick else 5),
+            quick=chosen.quick,
+        )
+        if chosen.prepare:
+            prepare_parts(bench, chosen.only)
+            return 0
+        return _measure(bench, [name for name in PARTS if name in chosen.only], chosen.output)
+
+
+def _measure(bench: Bench, names: list[str], output: Path) -> int:
+    """The page is written after each part: a later one that fails loses nothing. 1 when no part could be measured."""
+    machine = tuple(describe())
+    parts, others = of_this_machine(read_parts(output.with_suffix(".json")), machine)
+    if others:
+        _say(f"{', '.join(others)}: the figures of another machine are dropped")
+    load, page = _load(), ""
+    questions = parts_of(bench)
+    for name in names:
+        try:
+            found = questions[name]()
+        except (RuntimeError, OSError) as error:  # a peer that is not there, a command that failed
+            _say(f"{name} is left out: {' '.join(str(error).split())}")
+            continue
+        for line in found.left_out:
+            _say(f"{name}: left out: {line}")
+        parts[name] = Part(
+            date=datetime.date.today().isoformat(),
+            rounds=f"{bench.rounds} rounds{' on little material' if bench.quick else ''}{_priority()}",
+            load=load,
+            machine=machine,
+            peers=found.peers,
+            left_out=found.left_out,
+            tables=found.tables,
+        )
+        page = write(parts, output)
+    print(page, end="")
+    return 0 if page else 1
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _priority() -> str:
@@ -61,68 +122,5 @@ def _load() -> str:
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure this machine and write docs/benchmarks.md.")
-    parser.add_argument("--rclip", type=Path, required=True, metavar="PYTHON")
-    parser.add_argument("--quick", action="store_true", help="few rounds on little material: shows that it works")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the questions")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    parser.add_argument("--folder", type=Path, help="where to keep what is made, for the next time")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: 5, and 3 with --quick")
-    chosen = parser.parse_args()
-    rounds = chosen.rounds or (3 if chosen.quick else 5)
-    with ExitStack() as stack:
-        folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clip-bench-")))
-        bundle, rclip = _prepared(folder, chosen.rclip)
-        questions: dict[str, Callable[[], list[Table]]] = {
-            "help": lambda: [helping(folder, rclip, rounds=2 * rounds)],
-            "search": lambda: searching_beside(
-                folder, rclip, bundle, rounds=rounds, sizes=(10_000, 100_000) if chosen.quick else (100_000, 1_000_000)
-            ),
-            "index-small": lambda: [
-                indexing_beside(folder, rclip, bundle, kind, rounds=rounds, photos=48 if chosen.quick else 384)
-                for kind in list(PHOTO_SIZES)[:1]
-            ],
-            "index-large": lambda: [
-                indexing_beside(folder, rclip, bundle, kind, rounds=rounds, photos=32 if chosen.quick else 96)
-                for kind in list(PHOTO_SIZES)[1:]
-            ],
-            "memory": lambda: [
-                remembering(
-                    folder, rclip, "12-megapixel", rounds=max(1, rounds // 2), photos=32 if chosen.quick else 96
-                )
-            ],
-            "alone": lambda: [
-                starting(folder, rounds=rounds),
-                *searching(folder, rounds=rounds, sizes=(1_000,) if chosen.quick else (10_000, 100_000)),
-            ],
-        }
-        load, tables = _load(), []
-        for part in chosen.only:  # the page is written after each part: a later one that fails loses nothing
-            tables += [(part, table) for table in questions[part]()]
-            picture = chosen.output.with_suffix(".png")
-            if beside := [table for of, table in tables if of != "alone"]:
-                draw_ratios(beside, picture)
-            every = [table for _, table in tables]
-            page = report(every, peer=rclip.version, rounds=rounds, figure=picture.name, load=load)
-            chosen.output.write_text(page, encoding="utf-8")
-    print(page)
-
-
-def _prepared(folder: Path, python: Path) -> tuple[Path, Rclip]:
-    """The model installed where every process below finds it, and rclip with the same one."""
-    from benchmarks.random_model import NAME, install_random_model, place_for_rclip  # late: needs torch
-
-    folder = folder.absolute()
-    os.environ["CLIP_MODELS"] = str(folder / "models")
-    bundle, data = folder / "models" / NAME, folder / "rclip"
-    if not data.exists():
-        work = folder / "work"
-        work.mkdir(parents=True)
-        install_random_model(work)
-        place_for_rclip(data)
-    return bundle, Rclip(python=python.absolute(), data=data)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

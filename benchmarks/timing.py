@@ -31,16 +31,19 @@ class Times:
         return (third - first) / 2 / self.median_s
 
 
-def interleaved(candidates: Mapping[str, Callable[[], None]], *, rounds: int) -> dict[str, Times]:
-    """Each candidate once per round, in alternating order, after one round that is not counted."""
+def interleaved(candidates: Mapping[str, Callable[[], float | None]], *, rounds: int) -> dict[str, Times]:
+    """Each candidate once per round, in alternating order, after one round that is not counted.
+
+    One that has taken its own time returns the seconds.
+    """
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
         names = list(candidates) if number % 2 else list(reversed(candidates))
         for name in names:
             begin = time.perf_counter()
-            candidates[name]()
+            own = candidates[name]()
             if number:
-                taken[name].append(time.perf_counter() - begin)
+                taken[name].append(time.perf_counter() - begin if own is None else own)
     return {name: Times(seconds=tuple(seconds)) for name, seconds in taken.items()}
 
 

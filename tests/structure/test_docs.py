@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.environments import PEERS
 from clipcli import errors
 from docs.write_cli import TARGET, command_lines, page
 from tests.structure.source import PACKAGES, ROOT, modules, tree_of
 
 DOCS = ROOT / "docs"
+TABLES = ("## Everyday", "## Extras", "## Peers of the benchmarks")  # of what is installed
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("clipcli/**/*.md")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -158,11 +160,15 @@ def test_every_dependency_has_a_reason() -> None:
         if not requirement.startswith("clipcli[")
     }
     assert {(extra.strip("`"), name.strip("`")) for extra, name, _ in rows(text, "## Extras")} == asked
+    peers = rows(text, "## Peers of the benchmarks")
+    assert {(where.strip("`"), name.strip("`")) for where, name, _ in peers} == {
+        (peer.environment, peer.name) for peer in PEERS
+    }
 
 
 def test_every_reason_says_something() -> None:
     text = (DOCS / "decisions" / "0001-dependencies.md").read_text("utf-8")
-    assert all(len(row[-1]) > 10 for heading in ("## Everyday", "## Extras") for row in rows(text, heading))
+    assert all(len(row[-1]) > 10 for heading in TABLES for row in rows(text, heading))
 
 
 def test_every_pin_is_exact() -> None:

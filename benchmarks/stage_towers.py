@@ -1,0 +1,141 @@
+"""The towers of ViT-B/32 alone, warm, over ready pixels and ready tokens: ours and those of open_clip and transformers.
+
+Each function prepares one candidate (see `stage_worker`), with random weights: how long a product takes does not depend
+on them. Image towers take as many pictures at a time as each is quickest with.
+Shapes: B batch, L tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["clip_image", "clip_text", "openclip_image", "openclip_text", "transformers_image", "transformers_text"]
+
+Prepared = tuple[Callable[[], None], dict[str, Any]]
+SIZE, CONTEXT, VOCABULARY = 224, 77, 49_408
+PHRASE = 7  # tokens, both markers counted
+
+
+def clip_image(label: str, bundle: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
+    from clipcli.bundle.encoder import Model
+
+    return _at_its_best(Model.load(Path(bundle), precision=precision).encode_images, label, count, batches)
+
+
+def openclip_image(label: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
+    import torch
+
+    visual = _openclip().visual
+
+    def encode(pixels: Any) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            visual(torch.from_numpy(pixels))
+
+    return _at_its_best(encode, label, count, batches, peer=f"open_clip_torch {version('open_clip_torch')}")
+
+
+def transformers_image(label: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=SIZE,
+        patch_size=32, projection_dim=512,
+    )  # fmt: skip
+    model = CLIPVisionModelWithProjection(config).eval()
+
+    def encode(pixels: Any) -> None:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            model(pixel_values=torch.from_numpy(pixels))
+
+    return _at_its_best(encode, label, count, batches, peer=f"transformers {version('transformers')}")
+
+
+def clip_text(bundle: str, precision: str, count: int) -> Prepared:
+    from clipcli.bundle.encoder import Model
+
+    model = Model.load(Path(bundle), precision=precision)
+    return _one_by_one(model.encode_tokens, count, CONTEXT)
+
+
+def openclip_text(count: int) -> Prepared:
+    """Padded to the context length: its tokenizer knows nothing else."""
+    import torch
+
+    model = _openclip()
+
+    def encode(tokens: Any) -> None:
+        with torch.inference_mode():
+            model.encode_text(torch.from_numpy(tokens))
+
+    return _one_by_one(encode, count, CONTEXT, peer=f"open_clip_torch {version('open_clip_torch')}")
+
+
+def transformers_text(count: int) -> Prepared:
+    """As long as the phrase: its tokenizer pads to the longest of a batch, which is this one."""
+    import torch
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    model = CLIPTextModelWithProjection(
+        CLIPTextConfig(hidden_size=512, intermediate_size=2048, num_attention_heads=8, projection_dim=512)
+    ).eval()
+
+    def encode(tokens: Any) -> None:
+        with torch.inference_mode():
+            model(input_ids=torch.from_numpy(tokens))
+
+    return _one_by_one(encode, count, PHRASE, peer=f"transformers {version('transformers')}")
+
+
+def _openclip() -> Any:
+    from benchmarks.torchvision_stub import stand_in
+
+    stand_in()
+    import open_clip
+
+    return open_clip.create_model("ViT-B-32").eval()
+
+
+def _at_its_best(
+    encode: Callable[[Any], object], label: str, count: int, batches: Sequence[int], peer: str | None = None
+) -> Prepared:
+    """A turn is `count` pictures, so many at a time as take least."""
+    pixels = np.random.default_rng(0).normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
+
+    def turn(batch: int) -> float:
+        begin = time.perf_counter()
+        for start in range(0, count, batch):
+            encode(pixels[start : start + batch])
+        return time.perf_counter() - begin
+
+    best = quickest(turn, batches)
+    return lambda: void(turn(best)), {"label": f"{label}, {best} at a time", "peer": peer}
+
+
+def quickest(turn: Callable[[int], float], batches: Sequence[int]) -> int:
+    """The batch whose better one of two turns is the shortest; the first turn of all is not counted."""
+    turn(batches[0])
+    taken = {batch: min(turn(batch), turn(batch)) for batch in batches}
+    return min(taken, key=taken.__getitem__)
+
+
+def void(_: object) -> None:
+    """What a turn returns is of no interest to who measures it."""
+
+
+def _one_by_one(encode: Callable[[Any], object], count: int, length: int, peer: str | None = None) -> Prepared:
+    """A turn is `count` phrases, one after the other."""
+    tokens = np.zeros((1, length), dtype=np.int64)
+    tokens[0, :PHRASE] = [VOCABULARY - 2, *range(1000, 1000 + PHRASE - 2), VOCABULARY - 1]
+
+    def turn() -> None:
+        for _ in range(count):
+            encode(tokens)
+
+    return turn, {"peer": peer}

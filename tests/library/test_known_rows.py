@@ -7,6 +7,7 @@ import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from clipcli.library.roots import Root, Target
 from clipcli.library.schema import migrate
 from clipcli.library.store import Library
 from clipcli.library.stored_paths import to_stored
+from clipcli.library.vanished import Vanished
+from clipcli.library.writing import BatchWriter
 from clipcli.photos.scan import FoundFile
 
 NAMES = st.sampled_from(
@@ -96,42 +99,62 @@ def _walk(top: bytes, **_: object) -> Iterator[FoundFile]:
         yield FoundFile(path=path, size=number * 7919, mtime_ns=number * 10**9 // 7, named_picture=True)
 
 
-@pytest.mark.parametrize("known", [True, False])
+def _library_of_many(library: Library, root: Root) -> None:
+    """As if all that `_walk` finds had been embedded."""
+    with library.write() as connection:
+        connection.execute("INSERT INTO roots (id, path) VALUES (?, ?)", (root.id, to_stored(root.path)))
+        connection.execute("INSERT INTO models (id, identity, precision, name, folder, dimension) VALUES (1,1,1,1,1,1)")
+        connection.executemany(
+            "INSERT INTO images (id, root_id, path, size, mtime_ns, digest, width, height, format) "
+            "VALUES (?, 1, ?, ?, ?, ?, 1, 1, '')",
+            (
+                (number, to_stored(each.path), each.size, each.mtime_ns, f"{number // 2:064d}")
+                for number, each in enumerate(_walk(b""), 1)
+            ),
+        )
+        connection.execute(
+            "INSERT INTO embeddings (image_id, model_id, digest, vector) SELECT id, 1, digest, 1 FROM images"
+        )
+
+
+@pytest.mark.parametrize("kind", ["known", "new", "gone"])
 def test_a_plan_does_not_grow_with_the_library(
-    known: bool, library_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, library_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20,000 files, known or new: less than 60 bytes each at the peak, where objects and a path take some 300."""
+    """20,000 files: less than 60 bytes each at the peak, where objects and a path take some 300."""
     (tmp_path / "photos" / "0000").mkdir(parents=True)
     root = Root(id=1, path=os.fsencode(tmp_path / "photos"))
-    monkeypatch.setattr(planning, "walk", _walk)
+    monkeypatch.setattr(planning, "walk", lambda top, **_: islice(_walk(top), A_FOLDER if kind == "gone" else MANY))
     with Library.open(library_file, write=True, create=True) as library:
-        with library.write() as connection:
-            connection.execute("INSERT INTO roots (id, path) VALUES (1, ?)", (os.fspath(tmp_path / "photos"),))
-            connection.execute(
-                "INSERT INTO models (id, identity, precision, name, folder, dimension) VALUES (1,1,1,1,1,1)"
-            )
-            if known:
-                connection.execute("DROP TRIGGER images_state_insert")
-                connection.executemany(
-                    "INSERT INTO images (id, root_id, path, size, mtime_ns, digest, width, height, format) "
-                    "VALUES (?, 1, ?, ?, ?, '', 1, 1, '')",
-                    ((at, to_stored(each.path), each.size, each.mtime_ns) for at, each in enumerate(_walk(b""), 1)),
-                )
-                connection.execute(
-                    "INSERT INTO embeddings (image_id, model_id, digest, vector) SELECT id, 1, '', 1 FROM images"
-                )
+        if kind != "new":
+            _library_of_many(library, root)
         tracemalloc.start()
         try:
             plan = planning.make_plan(
                 library,
-                [Target(root=root, folders=(b"",))],
+                [Target(root=root if kind != "new" else Root(id=None, path=root.path), folders=(b"",))],
                 model_id=1,
                 options=IndexOptions(),
                 on_found=lambda _: None,
             )
+            vanished = Vanished(library, plan.vanished)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert (plan.unchanged, len(plan.jobs)) == ((MANY, 0) if known else (0, MANY))
-    assert not plan.vanished
-    assert peak < 60 * MANY
+        assert (plan.unchanged, len(plan.jobs), len(plan.vanished)) == {
+            "known": (MANY, 0, 0),
+            "new": (0, MANY, 0),
+            "gone": (A_FOLDER, 0, MANY - A_FOLDER),
+        }[kind]
+        assert peak < 60 * MANY
+        if kind != "gone":
+            return
+        # Of two with one content the later one is taken over, once; of one that is there none is.
+        for number, wanted in ((A_FOLDER // 2 + 1, A_FOLDER + 3), (MANY // 2, MANY), (1, None), (MANY, None)):
+            content = f"{number:064d}"
+            assert vanished.of_content(library.connection, content, but=()) == wanted
+            assert vanished.of_content(library.connection, content, but=(wanted or 0,)) is None
+        writer = BatchWriter(library, model_id=1, root_ids={root.path: 1}, vanished=plan.vanished)
+        assert writer.forget(skips=(), but={MANY}) == (MANY - A_FOLDER - 1, 0)
+        left = [number for (number,) in library.connection.execute("SELECT id FROM images ORDER BY id")]
+        assert left == [*range(1, A_FOLDER + 1), MANY]

@@ -1,7 +1,7 @@
 """The files a run has to open, in the order they were found: of a first run of a million pictures there are a million.
 
 As objects they would take half a gigabyte. Here a thousand at a time are put column by column and compressed, which
-leaves some fifteen bytes of each.
+leaves some thirteen bytes of each.
 """
 
 from __future__ import annotations

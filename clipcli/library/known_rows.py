@@ -17,8 +17,8 @@ from clipcli.library.stored_paths import from_stored, to_stored
 
 __all__ = ["KnownRows"]
 
-_NEAR = 64  # rows: what lies further ahead is asked for anew, which costs about as much as passing over so many
-_FEW, _MANY = 16, 512  # rows read at a time
+_NEAR = 12  # rows: what lies further ahead is asked for anew, which takes as long as passing over so many
+_FEW, _MANY = 8, 512  # rows read at a time
 
 _IMAGES = (
     "SELECT images.path, images.id, images.size, images.mtime_ns, "

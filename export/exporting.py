@@ -17,7 +17,7 @@ from clipcli.errors import UsageError
 from export.bundle import check_precisions, export_bundle
 from export.parity import compare, onnx_embeddings, torch_embeddings
 from export.samples import Samples, made_samples, read_samples
-from export.source import RUN_FILE, Source, open_source
+from export.source import RUN_FILE, Source, for_larger_pictures, open_source
 from trainer.options import TrainOptions
 
 __all__ = ["Exported", "export_source", "measure_bundle"]
@@ -47,6 +47,7 @@ def export_source(
     precisions: Sequence[str] = PRECISIONS,
     photos: Sequence[Path] = (),
     licence: str | None = None,
+    image_size: int | None = None,
     install: bool = True,
     replace: bool = False,
     say: Callable[[str], None],
@@ -55,8 +56,10 @@ def export_source(
 
     `output` None is `bundle` in a run, and nowhere for a bundle, which then has to be installed. The first of
     `precisions` is the model's default. Parity is measured on `photos`, else on what a run was validated or trained
-    on, else on made pictures; `say` is told of the last, and of every variant that is refused.
-    Raises UsageError where the name is taken or no place is given, ModelError where no variant is good enough.
+    on, else on made pictures; `say` is told of the last, and of every variant that is refused. `image_size` is of the
+    pictures, in pixels, where they are to be larger than those the model was trained on.
+    Raises UsageError where the name is taken, no place is given or the size does not suit, ModelError where no variant
+    is good enough.
     """
     check_precisions(precisions, precisions[0] if precisions else None)
     is_run = (source / RUN_FILE).is_file()
@@ -68,6 +71,8 @@ def export_source(
     if install:
         check_writable(models_folder())
     opened = open_source(source)
+    if image_size is not None:
+        opened = for_larger_pictures(opened, image_size)
     samples, measured_on = _samples(opened, photos, say)
     with tempfile.TemporaryDirectory(prefix="clip-export-") as passing:
         folder = output or (source / "bundle" if is_run else Path(passing) / "bundle")

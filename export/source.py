@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from trainer.checkpoints import fill, load_run, load_weights
 from trainer.config import ArchConfig
 from trainer.options import PREDICTING, TrainOptions
 from trainer.outcome import best_metrics
+from trainer.resolution import enlarged, with_positions
 from trainer.towers import Clip
 
-__all__ = ["RUN_FILE", "Source", "open_source"]
+__all__ = ["RUN_FILE", "Source", "for_larger_pictures", "open_source"]
 
 RUN_FILE = "towers.json"
 
@@ -55,6 +57,25 @@ def open_source(folder: Path) -> Source:
     if not folder.is_dir():
         raise NotFoundError(f"no such training run or model folder: {folder}")
     raise NotFoundError(f"{folder} is neither a training run ({RUN_FILE}) nor a model ({MODEL_FILE})")
+
+
+def for_larger_pictures(source: Source, image_size: int) -> Source:
+    """The same towers for pictures of `image_size` pixels, their positions interpolated.
+
+    Random crops show things larger in training than whole pictures do later, so that a convolutional tower is often at
+    its best some way above the size it was trained at (Touvron et al. 2019, "Fixing the train-test resolution
+    discrepancy"). What was measured at the other size is left out. Raises UsageError.
+    """
+    config = enlarged(source.model.config, image_size)
+    model = Clip(config)
+    model.load_state_dict(with_positions(source.model.state_dict(), config))
+    return dataclasses.replace(
+        source,
+        model=model.eval(),
+        preprocess=dataclasses.replace(source.preprocess, image_size=image_size),
+        provenance=source.provenance | {"trained_at": source.preprocess.image_size},
+        metrics={},
+    )
 
 
 def _run(folder: Path) -> Source:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clipcli.commands.options import Format, FormatOption
-from clipcli.errors import MissingExtraError
+from clipcli.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +67,16 @@ def export(
         str | None,
         typer.Option(metavar="TEXT", help="The licence of the weights, for the model's card.", show_default=False),
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size",
+            metavar="PIXELS",
+            help="Larger pictures than the model was trained on, which often suits it better: measure both.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     install: Annotated[bool, typer.Option("--install/--no-install", help="Install the model, ready to use.")] = True,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
     check: Annotated[
@@ -83,6 +93,7 @@ def export(
     \b
       clip export runs/birds --name birds
       clip export birds --precision int8 --photos ~/Pictures --replace
+      clip export runs/birds --image-size 96 --name birds-96
       clip export birds --check --photos pairs.parquet
     """
     _require_train()
@@ -93,6 +104,8 @@ def export(
 
     folder = Path(source) if (Path(source) / "towers.json").is_file() else find_model(source)
     if check:
+        if image_size is not None:
+            raise UsageError("--check measures the model that is there; --image-size makes another: give one of them")
         bundle = folder / "bundle" if (folder / "towers.json").is_file() else folder
         with progress_bar("measuring each precision"):
             figures = measure_bundle(folder, bundle, photos=photos or (), say=say)
@@ -106,6 +119,7 @@ def export(
             precisions=precision or PRECISIONS,
             photos=photos or (),
             licence=licence,
+            image_size=image_size,
             install=install,
             replace=replace,
             say=say,

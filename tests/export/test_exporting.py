@@ -16,6 +16,7 @@ from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import find_model, install, list_models
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import pip_line
+from export.source import open_source
 from tests.export.conftest import Done
 from tests.export.towers import make_run, write_pairs
 
@@ -132,6 +133,19 @@ def test_check_of_a_run_looks_at_its_bundle(export: Export, run: Path) -> None:
     assert only["precision"] == "fp16"
 
 
+def test_the_same_towers_for_larger_pictures(tmp_path: Path, pairs: Path) -> None:
+    run = make_run(tmp_path / "run", "resnet", photos=pairs)
+    arguments = ["export", str(run), "--image-size", "48", "--precision", "fp32"]
+    result = CliRunner().invoke(app, arguments)  # through the real exporter
+    assert result.exit_code == 0, result.stderr
+    spec = read_spec(find_model("my-birds"))
+    assert (spec.preprocess.image_size, spec.provenance["trained_at"]) == (48, 32)
+    assert spec.metrics == {}  # they were of the other size
+    assert spec.variants[0].parity is not None
+    assert spec.variants[0].parity["image_min_cosine"] > 0.99999
+    assert open_source(find_model("my-birds")).preprocess == spec.preprocess  # its weights fit: it can be trained on
+
+
 def test_a_refused_variant_is_shown_as_such(export: Export, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from export import bundle
     from tests.export.test_bundle import spoiled
@@ -153,6 +167,9 @@ def test_a_refused_variant_is_shown_as_such(export: Export, run: Path, monkeypat
         (["{run}", "--precision", "fp8"], 2, "unknown precision 'fp8'"),
         (["{run}", "--name", "../up"], 2, "not a usable model name"),
         (["{run}", "--photos", "missing.csv"], 4, "missing.csv"),
+        (["{run}", "--image-size", "32"], 2, "32 pixels are not more than the 32"),
+        (["{run}", "--image-size", "44"], 2, "44"),
+        (["{run}", "--image-size", "48", "--check"], 2, "--check measures the model that is there"),
     ],
 )
 def test_what_cannot_work_is_one_line(

@@ -21,7 +21,7 @@ Written by `make bench`. Medians; the spread is half the distance between the qu
 candidate of a table takes its turn in every round, so that a machine that warms up or gets busy treats all alike.
 The first round is not counted. The ratio is to the first row: below 1 is faster, or smaller.
 
-All towers are ViT-B/32 with random weights at 224 pixels (rclip's own takes 256), each run by its own code.
+Towers are ViT-B/32 with random weights at 224 pixels (rclip's own takes 256), each run by its own code.
 """
 
 
@@ -73,8 +73,8 @@ def _growth(tables: Sequence[Table]) -> list[str]:
         if len(sizes) < 2:
             continue
         lines += [
-            f"\n{said[0].upper()}{said[1:]}. The last column: each further 100,000, from the last but one size on.\n",
-            f"| | {' | '.join(f'{size:,}' for size in sizes)} | |",
+            f"\n{said[0].upper()}{said[1:]}.\n",
+            f"| | {' | '.join(f'{size:,}' for size in sizes)} | each 100,000 beyond {sizes[-2]:,} |",
             f"| --- |{' ---: |' * len(sizes)} ---: |",
         ]
         for name, seconds in curves.items():

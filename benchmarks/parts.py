@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bare_stages import PHOTOS, Outcome, decoding, text_towers, towers
+from benchmarks.bare_stages import PHOTOS, Outcome, decoding, image_tower, text_tower
 from benchmarks.beside_rclip import PHOTO_SIZES, helping, indexing_beside, photos_of, remembering, searching_beside
 from benchmarks.cases import Table, searching, starting
 from benchmarks.rclip_peer import Rclip
@@ -22,7 +22,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 SMALL, LARGE = PHOTO_SIZES
 OWN = "alone"  # without a peer: in the page, not in the picture of ratios
 PARTS = (
-    "help", "search", "index-small", "index-large", "memory", "decoding", "towers", "vectors", "training", OWN,
+    "help", "search", "index-small", "index-large", "memory", "decoding", "image-tower", "text-tower", "vectors",
+    "training", OWN,
 )  # fmt: skip
 
 
@@ -74,9 +75,8 @@ def parts_of(bench: Bench) -> dict[str, Callable[[], Found]]:
 
         return _joined(one(kind) for kind in PHOTO_SIZES)
 
-    def through_towers() -> Found:
-        bundle = _prepared(folder)
-        return _joined(ask(folder, bundle, bench.peers, rounds=rounds) for ask in (towers, text_towers))
+    def through(ask: Callable[..., Outcome]) -> Found:
+        return _joined([ask(folder, _prepared(folder), bench.peers, rounds=rounds)])
 
     def vectors() -> Found:
         tables, peers, left_out = compared_searches(folder, bench.peers, rounds=rounds, sizes=sizes)
@@ -102,7 +102,8 @@ def parts_of(bench: Bench) -> dict[str, Callable[[], Found]]:
             lambda rclip, _: [remembering(folder, rclip, LARGE, rounds=few, photos=bench.photos(LARGE))]
         ),
         "decoding": decode,
-        "towers": through_towers,
+        "image-tower": lambda: through(image_tower),
+        "text-tower": lambda: through(text_tower),
         "vectors": vectors,
         "training": train,
         OWN: alone,

@@ -101,9 +101,9 @@ def test_figures_of_another_machine_do_not_stand_beside_these() -> None:
     assert (list(kept), others) == (["help"], ["index"])
 
 
-def test_bars_are_what_is_ours_beside_what_is_not() -> None:
+def test_bars_are_of_programs_beside_the_first_of_their_table() -> None:
     own = Table(title="Starting", note="", rows=compared({"clip": Times(seconds=(1.0,))}))
-    assert bars([GROWING[1], own]) == [("Ten nearest of 1,000: faiss = 1", [("clip", 5.0)])]
+    assert bars([GROWING[1], own]) == [("Ten nearest of 1,000: faiss = 1", [("clip", 5.0), ("usearch", 2.5)])]
 
 
 def test_a_training_step_beside_the_peer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ def parts_of(bench: Bench) -> dict[str, Callable[[], Found]]:
     def alone() -> Found:
         _prepared(folder)
         own = searching(folder, rounds=rounds, sizes=(1_000,) if bench.quick else SIZES[:2])
-        return Found(tables=(starting(folder, rounds=rounds), *own))
+        tables = (starting(folder, rounds=rounds), *own)
+        shutil.rmtree(folder / "cache" / "clip" / "vectors", ignore_errors=True)  # of libraries that are made anew
+        return Found(tables=tables)
 
     few, many = max(1, rounds // 2), 2 * rounds
     return {

@@ -29,7 +29,7 @@ def clip_image(label: str, bundle: str, precision: str, count: int, batches: Seq
 
 
 def openclip_image(label: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
-    """In bf16 all of it is: quicker than under autocast, which its attention does not get on with."""
+    """In bf16 all of it is, which is quicker than autocast."""
     return _in_torch(_openclip().visual, label, precision, count, batches, "open_clip_torch")
 
 

@@ -4,8 +4,8 @@
         [--folder FOLDER] [--rounds N] [--prepare]
 
 The two interpreters are of the environments that `benchmarks.environments` makes. A part whose peer is not there is
-left out with a line, and so is one that fails. All of it takes about an hour on two cores, 12 GB of disk and 8 of
-memory (libraries of a million pictures); `--quick` takes ten minutes. Models, photographs and vectors are made first,
+left out with a line, and so is one that fails. All of it takes about forty minutes on two cores, 12 GB of disk and 8 of
+memory (libraries of a million pictures); `--quick` takes eight. Models, photographs and vectors are made first,
 in FOLDER where one is given (and found there the next time), else in one that is removed at the end. The figures are
 kept beside the page (`docs/benchmarks.json`): a part that is measured again replaces its own and leaves the others.
 Nothing here is part of the tests: times depend on the machine and on what else it is doing.
@@ -51,8 +51,8 @@ def write(parts: Mapping[str, Part], output: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure this machine and write docs/benchmarks.md.")
     environments = (("--rclip", ".peers", "that has rclip"), ("--torch", ".peers-torch", "that has the other peers"))
-    for option, folder, has in environments:
-        default = ROOT / folder / "bin" / "python"
+    for option, place, has in environments:
+        default = ROOT / place / "bin" / "python"
         parser.add_argument(option, type=Path, default=default, metavar="PYTHON", help=f"of the environment {has}")
     parser.add_argument("--quick", action="store_true", help="few rounds on little material: shows that it works")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the questions")

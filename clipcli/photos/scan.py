@@ -117,10 +117,8 @@ def walk(
                 found_there = _walk(entry.path, path + b"/", chain, links, leave_out, ignoring, disks)
                 once = _only_once(found_there, entry.path, path + b"/", seen)
                 yield from once if doubles else _without_doubles(once)
-            elif stat.S_ISREG(status.st_mode):
-                found = _candidate(path, status)
-                if found:
-                    yield found
+            elif stat.S_ISREG(status.st_mode) and (found := _candidate(path, status)):
+                yield found
 
 
 def _walk(
@@ -169,8 +167,7 @@ def _walk(
                         continue
                     found = _candidate(path, entry.stat())
                     if found:
-                        beside = doubles.get(entry.name)
-                        if beside is not None:
+                        if beside := doubles.get(entry.name):
                             found = replace(found, beside=prefix + beside.name, beside_later=beside.is_symlink())
                         yield found
             except OSError:  # gone since the folder was listed

@@ -348,30 +348,6 @@ def test_any_file_name_makes_the_round_trip(
     assert report.unchanged == len(expected)
 
 
-def test_a_raw_file_counts_where_the_picture_beside_it_does_not(
-    index: Index, photo_folder: Photos, library_file: Path, tmp_path: Path
-) -> None:
-    folder = photo_folder(count=1)  # 000.jpg
-    for name in ("000", "left-out", "broken", "alone", "linked"):
-        shutil.copy(dng(tmp_path / "a.dng"), folder / f"{name}.dng")
-    shutil.copy(folder / "000.jpg", folder / "left-out.jpg")
-    (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:200])
-    shutil.copy(folder / "broken.jpg", tmp_path / "outside.jpg")
-    (folder / "linked.jpg").symlink_to(tmp_path / "outside.jpg")  # links come last, after the folder below
-    (folder / "sub").mkdir()
-    shutil.copy(folder / "000.jpg", folder / "sub" / "one.jpg")
-    (folder / ".clipignore").write_text("left-out.jpg\n")
-    first = index(folder)
-    assert [os.path.basename(skip.path) for skip in first.newly_skipped] == [b"broken.jpg", b"linked.jpg"]
-    before = ["000.jpg", "alone.dng", "left-out.dng", "sub/one.jpg"]
-    assert rows(library_file, "SELECT path FROM images ORDER BY path") == before
-    second = index(folder)  # now it is known that these JPEGs cannot be read
-    assert (second.embedded + second.recognised, second.known_bad) == (2, 2)
-    assert {"broken.dng", "linked.dng"} <= set(rows(library_file, "SELECT path FROM images"))
-    shutil.copy(folder / "000.jpg", folder / "broken.jpg")
-    assert index(folder).forgotten == 0
-
-
 def test_a_link_to_a_folder_around_and_two_links_to_one_place(
     index: Index, photo_folder: Photos, library_file: Path, tmp_path: Path
 ) -> None:

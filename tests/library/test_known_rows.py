@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,8 @@ from clipcli.library.stored_paths import to_stored
 from clipcli.library.vanished import Vanished
 from clipcli.library.writing import BatchWriter
 from clipcli.photos.scan import FoundFile
+from tests.library.conftest import Index, rows
+from tests.photos.test_raw import dng
 
 NAMES = st.sampled_from(
     [b"a", b"a/b", b"a b", b"a.jpg", b"b/a.jpg", b"b/\xff", b"\xc3\xa9/1", b"\xff/1", b"a/b/c", b"z"]
@@ -158,3 +161,27 @@ def test_a_plan_does_not_grow_with_the_library(
         assert writer.forget(skips=(), but={MANY}) == (MANY - A_FOLDER - 1, 0)
         left = [number for (number,) in library.connection.execute("SELECT id FROM images ORDER BY id")]
         assert left == [*range(1, A_FOLDER + 1), MANY]
+
+
+def test_a_raw_file_counts_where_the_picture_beside_it_does_not(
+    index: Index, photo_folder: Callable[..., Path], library_file: Path, tmp_path: Path
+) -> None:
+    folder = photo_folder(count=1)  # 000.jpg
+    for name in ("000", "left-out", "broken", "alone", "linked"):
+        shutil.copy(dng(tmp_path / "a.dng"), folder / f"{name}.dng")
+    shutil.copy(folder / "000.jpg", folder / "left-out.jpg")
+    (folder / "broken.jpg").write_bytes((folder / "000.jpg").read_bytes()[:200])
+    shutil.copy(folder / "broken.jpg", tmp_path / "outside.jpg")
+    (folder / "linked.jpg").symlink_to(tmp_path / "outside.jpg")  # links come last, after the folder below
+    (folder / "sub").mkdir()
+    shutil.copy(folder / "000.jpg", folder / "sub" / "one.jpg")
+    (folder / ".clipignore").write_text("left-out.jpg\n")
+    first = index(folder)
+    assert [os.path.basename(skip.path) for skip in first.newly_skipped] == [b"broken.jpg", b"linked.jpg"]
+    before = ["000.jpg", "alone.dng", "left-out.dng", "sub/one.jpg"]
+    assert rows(library_file, "SELECT path FROM images ORDER BY path") == before
+    second = index(folder)  # now it is known that these JPEGs cannot be read
+    assert (second.embedded + second.recognised, second.known_bad) == (2, 2)
+    assert {"broken.dng", "linked.dng"} <= set(rows(library_file, "SELECT path FROM images"))
+    shutil.copy(folder / "000.jpg", folder / "broken.jpg")
+    assert index(folder).forgotten == 0

@@ -36,10 +36,9 @@ Written by `make docs` from what `clip eval compare` has measured; what its figu
 line below is the paired difference from the first model, with its interval: where that does not hold 0, it is more than
 luck.
 
-The first is the shipped model as it ships. int8 lies beside it and shows what 8 bits cost; fp32 was made for this from
-the weights it ships with, as `clip export` makes it. The photographs were kept out of training, and chose the best
-epoch of it; their classes are those of the training. What the model is not good for stands in its
-[card](../clipcli/starter/README.md).
+The first is the shipped model as it ships; fp32 was made for this from the weights it ships with, as `clip export`
+makes it. The photographs were kept out of training, and chose the best epoch of it; their classes are those of the
+training. What the model is not good for stands in its [card](../clipcli/starter/README.md).
 
 <picture>
   <source media="(prefers-color-scheme: dark)" srcset="models-dark.png">

@@ -15,6 +15,7 @@ from trainer import defaults
 from trainer.defaults import ANCHOR_OF_IMAGES, BY_PAIRS, FINE_TUNING, PRETRAINING, compose, read_recipe, settle
 from trainer.options import TrainOptions
 
+RECIPES = Path(defaults.__file__).parent / "recipes"
 CHOSEN: dict[str, Any] = {"data": ("/pairs.csv",), "name": "mine"}
 
 
@@ -117,11 +118,13 @@ def _tuned(**chosen: Any) -> TrainOptions:
     return compose(start=Path("/model"), recipe={}, chosen={**CHOSEN, **chosen})
 
 
-def test_the_recipe_of_the_shipped_model_can_be_read() -> None:
-    recipe = read_recipe(Path(defaults.__file__).parent / "recipes" / "starter.toml")
-    made = compose(start=None, recipe=recipe, chosen={**CHOSEN, "data": tuple("abcde")})
-    assert made.arch == "RN-nano-64"
-    assert len(made.weights) == 5
+@pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("*.toml")))
+def test_recipes_of_the_shipped_model_can_be_read(name: str) -> None:
+    recipe = read_recipe(RECIPES / name)
+    start = None if "arch" in recipe else Path("/text-start")
+    made = compose(start=start, recipe=recipe, chosen={**CHOSEN, "data": tuple("abcde")})
+    assert (made.arch, made.start) == (recipe.get("arch"), None if start is None else str(start))
+    assert (len(made.weights), made.label_loss, made.flip) == (5, 1.0, True)
 
 
 @pytest.mark.parametrize(

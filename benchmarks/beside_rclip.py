@@ -21,7 +21,7 @@ from benchmarks.rclip_peer import Rclip
 from benchmarks.timing import interleaved, process
 from clipcli.bundle.spec import read_spec
 
-__all__ = ["PHOTO_SIZES", "helping", "indexing_beside", "photos_of", "remembering", "searching_beside"]
+__all__ = ["PHOTO_SIZES", "helping", "indexing_beside", "indexing_more", "photos_of", "remembering", "searching_beside"]
 
 PHOTO_SIZES = {"1.5-megapixel": (1414, 1061), "12-megapixel": (4000, 3000)}
 PRECISIONS = ("fp32", "int8")
@@ -47,6 +47,25 @@ def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, roun
         note=f"{photos:,} made photographs, whole processes, starting included. The towers alone get ready pixels, "
         "16 at a time, in a session as ONNX Runtime makes it.",
         rows=compared(times, count=photos, unit="images/s"),
+    )
+
+
+def indexing_more(folder: Path, bundle: Path, kind: str, *, rounds: int, photos: int) -> Table:
+    """int8 alone, over so many pictures that starting hardly counts: against the bare tower over as many."""
+    pictures = photos_of(folder, kind, photos)
+    (variant,) = (one for one in read_spec(bundle).variants if one.precision == "int8")
+    environment = surroundings(folder)
+    session = [sys.executable, "-c", BARE_SESSION, str(bundle / variant.image), str(photos)]
+    parts = [sys.executable, "-c", BARE_TOWER, str(bundle), str(photos), "int8"]
+    candidates = {
+        "bare image tower, int8": process(session, environment),
+        "the same, a part on each core, int8": process(parts, environment),
+        "clip embed, int8": _embedding(folder, pictures, "int8", photos),
+    }
+    return Table(
+        title=f"Indexing {photos:,} {kind} JPEGs",
+        note="Whole processes, as above, over more photographs: what a large folder comes to.",
+        rows=compared(interleaved(candidates, rounds=rounds), count=photos, unit="images/s"),
     )
 
 

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bare_stages import PHOTOS, Outcome, decoding, image_tower, text_tower
-from benchmarks.beside_rclip import PHOTO_SIZES, helping, indexing_beside, photos_of, remembering, searching_beside
+from benchmarks.beside_rclip import (
+    PHOTO_SIZES,
+    helping,
+    indexing_beside,
+    indexing_more,
+    photos_of,
+    remembering,
+    searching_beside,
+)
 from benchmarks.cases import Table, searching, starting
 from benchmarks.rclip_peer import Rclip
 from benchmarks.stages import Absent
@@ -86,14 +94,15 @@ def parts_of(bench: Bench) -> dict[str, Callable[[], Found]]:
     def train() -> Found:
         return _joined([training_beside(bench.peers, rounds=rounds)])
 
+    few, many = max(1, rounds // 2), 2 * rounds
+
     def alone() -> Found:
-        _prepared(folder)
+        more = indexing_more(folder, _prepared(folder), SMALL, rounds=few + 1, photos=5 * bench.photos(SMALL))
         own = searching(folder, rounds=rounds, sizes=(1_000,) if bench.quick else SIZES[:2])
-        tables = (starting(folder, rounds=rounds), *own)
+        tables = (starting(folder, rounds=rounds), more, *own)
         shutil.rmtree(folder / "cache" / "clip" / "vectors", ignore_errors=True)  # of libraries that are made anew
         return Found(tables=tables)
 
-    few, many = max(1, rounds // 2), 2 * rounds
     return {
         "help": lambda: bench.beside_rclip(lambda rclip, _: [helping(folder, rclip, rounds=many)]),
         "search": lambda: bench.beside_rclip(

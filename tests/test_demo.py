@@ -8,18 +8,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.bundle import installed
+from clipcli.bundle.encoder import Model
+from clipcli.bundle.preprocess import to_pixels
 from clipcli.commands import demo as module
 from clipcli.commands.opening import STARTER_NOTE
 from clipcli.errors import pip_line
 from clipcli.library.location import find_library, own_library
+from clipcli.photos.decode import open_image
 from clipcli.render import matrix
 from tests.tiny_bundle import make_tiny_bundle
+
+STARTER = Path(installed.__file__).parent.parent / "starter"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +63,22 @@ def test_the_demo_searches_classifies_and_draws(bundle: Path, tmp_path: Path, mo
         assert typed.exit_code == 0, typed.stderr
         told, shown_rows = (text.replace(f"{folder}/", "").split() for text in (typed.stdout, rows))
         assert told == shown_rows
+
+
+def test_the_shipped_model_finds_the_right_photograph_of_each_sentence_first(tmp_path: Path) -> None:
+    assert run("--output", tmp_path).exit_code == 0
+    model = Model.load(STARTER, device="cpu")
+    photos = sorted((tmp_path / "photos").iterdir())
+    pixels = np.stack([to_pixels(open_image(photo), model.spec.preprocess) for photo in photos])
+    wanted = {**module.SENTENCES, "motorcycle_left.png": module.PHRASES[0]}
+    scores = model.encode_texts(list(wanted.values())) @ model.encode_images(pixels).T  # (T, P)
+    found = {text: photos[int(row.argmax())].name for text, row in zip(wanted.values(), scores, strict=True)}
+    motorcycles = {"motorcycle_left.png", "motorcycle_right.png"}
+    for name, text in wanted.items():
+        assert found[text] in (motorcycles if name in motorcycles else {name}), text
+    names = [photo.name for photo in photos]
+    drawn = scores[: len(module.SENTENCES), [names.index(name) for name in module.SENTENCES]]
+    assert drawn.argmax(axis=0).tolist() == list(range(len(module.SENTENCES)))  # framed: the sentence of each
 
 
 def test_pictures_of_ones_own_do_not_join_the_demo(

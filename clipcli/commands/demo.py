@@ -46,13 +46,13 @@ FIGURE = "matrix.png"
 LABELS = ("espresso", "motorcycle", "person")
 # A sentence for each photograph of the figure, in the order of its columns.
 SENTENCES = {
-    "astronaut.png": "a smiling astronaut",
+    "astronaut.png": "a woman in an orange suit",
     "chelsea.png": "the face of a tabby cat",
     "coffee.png": "a cup of espresso",
     "horse.png": "a horse",
     "motorcycle_right.png": "a red motorcycle in a garage",
-    "rocket.jpg": "a rocket at night",
-    "page.png": "printed text",
+    "rocket.jpg": "a rocket lit up at night",
+    "page.png": "a page of printed text",
     "camera.png": "a photographer outdoors",
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,17 +47,7 @@ def _part(given: Mapping[str, object]) -> Part:
 
 def write_parts(parts: Mapping[str, Part], path: Path) -> None:
     text = json.dumps({name: dataclasses.asdict(part) for name, part in parts.items()}, indent=1, ensure_ascii=False)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    path.write_text(text + "\n", "utf-8")
 
 
 def of_this_machine(parts: Mapping[str, Part], machine: tuple[str, ...]) -> tuple[dict[str, Part], list[str]]:

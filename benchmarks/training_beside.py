@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import Row, Table
+from benchmarks.cases import Table, compared
 from benchmarks.stages import ROOT, THREAD_VARIABLES, Absent
 from benchmarks.timing import Times
 
@@ -43,18 +43,6 @@ def as_table(found: Mapping[str, Any]) -> Table:
         )
         for who, turns in sorted(rates.items(), key=lambda pair: not pair[0].startswith("theirs"))
     }
-    first = next(iter(steps.values())).median_s
-    rows = tuple(
-        Row(
-            name=name,
-            median=f"{taken.median_s * 1000:,.0f} ms",
-            value=taken.median_s,
-            spread=taken.spread,
-            ratio=taken.median_s / first,
-            rate=f"{found['batch'] / taken.median_s:,.0f} images/s",
-        )
-        for name, taken in steps.items()
-    )
 
     def told(key: str) -> str:
         ratio = found[key]
@@ -66,4 +54,5 @@ def as_table(found: Mapping[str, Any]) -> Table:
         f"rounds' ratios (least to most): both in fp32 {told('fp32')}, both in bf16 {told('bf16')}, each at its best "
         f"{told('each at its best')}, its best to open_clip's fp32 {told('our best to their fp32')}."
     )
+    rows = compared(steps, count=found["batch"], unit="images/s")
     return Table(title="A training step", note=note, rows=rows)

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.cases import Table, compared, surroundings
-from benchmarks.stages import Measured, Stage, in_turns
+from benchmarks.stages import Absent, Measured, Stage, in_turns
 from benchmarks.timing import Times
+from clipcli.bundle.sessions import may_use_cuda
 
-__all__ = ["decoding", "image_tower", "text_tower"]
+__all__ = ["decoding", "image_tower", "on_a_gpu", "text_tower"]
 
 PHOTOS, PICTURES, PHRASES = 12, 32, 40  # a turn
 BATCHES = (8, 16, 32)
+PICTURES_ON_A_GPU, BATCHES_ON_A_GPU = 1024, (64, 128, 256)
 Outcome = tuple[Table, list[str], list[str]]  # the table, the versions of the peers, who is left out
 
 
@@ -51,6 +53,41 @@ def image_tower(folder: Path, bundle: Path, peers: Path, *, rounds: int) -> Outc
         f"{', '.join(map(str, BATCHES))} as each is quickest with; torch without gradients."
     )
     return _table("The image tower alone", note, in_turns(stages, rounds=rounds), PICTURES, "images/s")
+
+
+def on_a_gpu(folder: Path, bundle: Path, peers: Path, *, rounds: int, device: str = "cuda") -> Outcome:
+    """Ready pixels through the image tower on a GPU, beside its two limits: copying them there, and the products.
+
+    Raises Absent where there is none.
+    """
+    if device == "cuda" and not may_use_cuda():
+        raise Absent("there is no GPU that ONNX Runtime could use")
+    on_gpu = device != "cpu"
+    count, batches = (PICTURES_ON_A_GPU, BATCHES_ON_A_GPU) if on_gpu else (PICTURES, BATCHES)
+    environment, own = surroundings(folder), Path(sys.executable)
+    given: dict[str, object] = {"count": count, "batches": batches, "device": device}
+    kinds: dict[str, tuple[Path, str, dict[str, object]]] = {
+        f"open_clip, torch {precision}": (peers, "openclip_image", {"precision": precision, **given})
+        for precision in ("fp32", "fp16", "bf16")
+    }
+    for precision in ("fp32", "fp16"):
+        how = {"precision": precision, "bundle": str(bundle), **given}
+        kinds[f"clip, ONNX Runtime {precision}"] = (own, "clip_image", how)
+    kinds = {name: (python, function, {"label": name, **how}) for name, (python, function, how) in kinds.items()}
+    kinds["copying the pixels alone"] = (peers, "copied", {"count": count, "device": device})
+    for precision in ("fp32", "fp16"):
+        how = {"count": count, "precision": precision, "device": device}
+        kinds[f"large products alone, {precision}"] = (peers, "multiplied", how)
+    stages = {
+        name: Stage(python=python, made_by=f"stage_towers:{function}", given=how, environment=environment)
+        for name, (python, function, how) in kinds.items()
+    }
+    note = (
+        f"ViT-B/32 with random weights, {count} ready pictures of 224 pixels a turn, from the computer's memory to "
+        f"embeddings there, so many at a time of {', '.join(map(str, batches))} as each is quickest with. clip "
+        "computes fp32 in fp32, and fp16 in halves."
+    )
+    return _table("The image tower on a GPU", note, in_turns(stages, rounds=rounds), count, "images/s")
 
 
 def text_tower(folder: Path, bundle: Path, peers: Path, *, rounds: int) -> Outcome:

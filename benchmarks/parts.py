@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bare_stages import PHOTOS, Outcome, decoding, image_tower, text_tower
+from benchmarks.bare_stages import PHOTOS, Outcome, decoding, image_tower, on_a_gpu, text_tower
 from benchmarks.beside_rclip import (
     PHOTO_SIZES,
     helping,
@@ -31,8 +31,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 SMALL, LARGE = PHOTO_SIZES
 OWN = "alone"  # without a peer: in the page, not in the picture of ratios
 PARTS = (
-    "help", "search", "index-small", "index-large", "memory", "decoding", "image-tower", "text-tower", "vectors",
-    "training", OWN,
+    "help", "search", "index-small", "index-large", "memory", "decoding", "image-tower", "text-tower", "gpu",
+    "vectors", "training", OWN,
 )  # fmt: skip
 
 
@@ -116,6 +116,7 @@ def parts_of(bench: Bench) -> dict[str, Callable[[], Found]]:
         "decoding": decode,
         "image-tower": lambda: through(image_tower),
         "text-tower": lambda: through(text_tower),
+        "gpu": lambda: through(on_a_gpu),
         "vectors": vectors,
         "training": train,
         OWN: alone,

@@ -33,7 +33,7 @@ _RCLIP_FOLDER = "ViT-B-32-256-datacomp_s34b_b86k"
 
 
 def install_random_model(work: Path) -> Path:
-    """Export fp32 and int8 and install them as the default model of `CLIP_MODELS`. About a minute."""
+    """Export fp32, fp16 and int8 and install them as the default model of `CLIP_MODELS`. About a minute."""
     tokenizer = work / TOKENIZER_FILE
     tokenizer.write_bytes(clip_tokenizer(_merges(), OPENCLIP_MARKERS))
     export_bundle(
@@ -44,7 +44,7 @@ def install_random_model(work: Path) -> Path:
         text_cleaning="lower",
         preprocess=PREPROCESS,
         samples=made_samples(PREPROCESS, count=16),
-        precisions=("fp32", "int8"),
+        precisions=("fp32", "fp16", "int8"),
     )
     folder = install(work / "exported", name=NAME)
     set_default(NAME)

@@ -15,22 +15,36 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["clip_image", "clip_text", "openclip_image", "openclip_text", "transformers_image", "transformers_text"]
+__all__ = [
+    "clip_image",
+    "clip_text",
+    "copied",
+    "multiplied",
+    "openclip_image",
+    "openclip_text",
+    "transformers_image",
+    "transformers_text",
+]
 
 Prepared = tuple[Callable[[], None], dict[str, Any]]
 SIZE, CONTEXT, VOCABULARY = 224, 77, 49_408
 PHRASE = 7  # tokens, both markers counted
+PRODUCTS = 4.37e9  # multiplications with a sum that one picture takes in this image tower: its matrices alone
+SIDE = 8192  # of a matrix large enough for a GPU to be at its peak
 
 
-def clip_image(label: str, bundle: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
+def clip_image(
+    label: str, bundle: str, precision: str, count: int, batches: Sequence[int], device: str = "cpu"
+) -> Prepared:
     from clipcli.bundle.encoder import Model
 
-    return _at_its_best(Model.load(Path(bundle), precision=precision).encode_images, label, count, batches)
+    model = Model.load(Path(bundle), device=device, precision=precision)
+    return _at_its_best(model.encode_images, label, count, batches)
 
 
-def openclip_image(label: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
-    """In bf16 all of it is, which is quicker than autocast."""
-    return _in_torch(_openclip().visual, label, precision, count, batches, "open_clip_torch")
+def openclip_image(label: str, precision: str, count: int, batches: Sequence[int], device: str = "cpu") -> Prepared:
+    """In bf16 and fp16 all of it is, which is quicker than autocast."""
+    return _in_torch(_openclip().visual, label, precision, count, batches, "open_clip_torch", device)
 
 
 def transformers_image(label: str, precision: str, count: int, batches: Sequence[int]) -> Prepared:
@@ -45,18 +59,63 @@ def transformers_image(label: str, precision: str, count: int, batches: Sequence
 
 
 def _in_torch(
-    model: Any, label: str, precision: str, count: int, batches: Sequence[int], distribution: str
+    model: Any,
+    label: str,
+    precision: str,
+    count: int,
+    batches: Sequence[int],
+    distribution: str,
+    device: str = "cpu",
 ) -> Prepared:
+    """From pixels in the computer's memory to embeddings there."""
     import torch
 
-    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    model = model.to(kind)
+    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    model = model.to(device, kind)
 
     def encode(pixels: Any) -> None:
         with torch.no_grad():
-            model(torch.from_numpy(pixels).to(kind))
+            model(torch.from_numpy(pixels).to(device).to(kind)).cpu()
 
     return _at_its_best(encode, label, count, batches, peer=f"{distribution} {version(distribution)}")
+
+
+def copied(count: int, device: str) -> Prepared:
+    """No tower at all: the pixels of `count` pictures to the device."""
+    import torch
+
+    pixels = torch.from_numpy(_pixels(count))
+
+    def turn() -> None:
+        pixels.to(device, copy=True)
+        _wait_for(device)
+
+    return turn, {}
+
+
+def multiplied(count: int, precision: str, device: str) -> Prepared:
+    """As many products as the tower of `count` pictures has, in large square matrices, which are there already."""
+    import torch
+
+    kind = {"fp32": torch.float32, "fp16": torch.float16}[precision]
+    side = SIDE if device != "cpu" else SIDE // 8
+    matrix = torch.randn(side, side, device=device).to(kind)
+    times = max(1, round(count * PRODUCTS / side**3))
+
+    def turn() -> None:
+        for _ in range(times):
+            matrix @ matrix
+        _wait_for(device)
+
+    return turn, {"label": f"large products alone, {precision}"}
+
+
+def _wait_for(device: str) -> None:
+    """What a GPU was told is done later."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize()
 
 
 def clip_text(bundle: str, precision: str, count: int) -> Prepared:
@@ -108,7 +167,7 @@ def _at_its_best(
     encode: Callable[[Any], object], label: str, count: int, batches: Sequence[int], peer: str | None = None
 ) -> Prepared:
     """A turn is `count` pictures, so many at a time as take least."""
-    pixels = np.random.default_rng(0).normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
+    pixels = _pixels(count)
 
     def turn(batch: int) -> float:
         begin = time.perf_counter()
@@ -118,6 +177,10 @@ def _at_its_best(
 
     best = quickest(turn, batches)
     return lambda: void(turn(best)), {"label": f"{label}, {best} at a time", "peer": peer}
+
+
+def _pixels(count: int) -> Any:
+    return np.random.default_rng(0).normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
 
 
 def quickest(turn: Callable[[int], float], batches: Sequence[int]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import torchvision_stub, vector_search
+from benchmarks import bare_stages, torchvision_stub, vector_search
 from benchmarks.cases import Row, Table, compared
 from benchmarks.environments import PEERS, Peer, lacking
 from benchmarks.measured import Part, of_this_machine, read_parts, write_parts
@@ -147,7 +147,7 @@ def test_searches_beside_peers_that_are_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_without_its_peer_says_so(tmp_path: Path) -> None:
+def test_a_part_without_its_peer_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = tmp_path / "none"
     bench = Bench(folder=tmp_path, rclip_python=none, peers=none, rounds=1, quick=True)
     parts = parts_of(bench)
@@ -156,6 +156,9 @@ def test_a_part_without_its_peer_says_so(tmp_path: Path) -> None:
         parts["help"]()
     with pytest.raises(Absent, match="cannot be run"):
         parts["training"]()
+    monkeypatch.setattr(bare_stages, "may_use_cuda", lambda: False)
+    with pytest.raises(Absent, match="no GPU"):
+        bare_stages.on_a_gpu(tmp_path, tmp_path, none, rounds=1)
 
 
 def test_what_an_environment_lacks() -> None:

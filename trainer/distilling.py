@@ -102,7 +102,7 @@ class Distilling:
         here = told[rows]
         if not count:
             return images.new_zeros(())
-        given = self.maps["soft_map"](F.normalize(images[rows], dim=-1)[here])
+        given = self.maps["soft_map"](images[rows][here])
         if not self.soft.probabilities:
             return feature_loss(given, wanted[rows][here], of=count)
         return -(wanted[rows][here].to(given) * F.log_softmax(given, dim=1)).sum() / count

@@ -6,7 +6,6 @@ Shapes: N rows, K numbers a row.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,10 +41,10 @@ def read_soft_labels(rows: Sequence[Row], used: Sequence[int], place: int, colum
     Raises:
         DataError: no row has any, one is no list of numbers, or not as long as the others.
     """
-    found: dict[int, list[float]] = {}
+    found: dict[int, NDArray[np.float32]] = {}
     for number in used:
         given = rows[number].further[place] if len(rows[number].further) > place else None
-        if given is None or given == "":
+        if given is None or (isinstance(given, str) and not given):
             continue
         try:
             values = _numbers(given)
@@ -61,20 +60,21 @@ def read_soft_labels(rows: Sequence[Row], used: Sequence[int], place: int, colum
     if width < 2:
         raise DataError(f"{column!r} has one number a row: soft labels are a probability for each class, or a vector")
     made = np.full((len(rows), width), np.nan, dtype=np.float32)
-    made[list(found)] = np.asarray(list(found.values()), dtype=np.float32)
+    for number, values in found.items():
+        made[number] = values
     held = made[list(found)]
     probabilities = bool((held >= 0).all() and (np.abs(held.sum(axis=1) - 1) < SUM).all())
     return SoftLabels(values=made, probabilities=probabilities)
 
 
-def _numbers(given: object) -> list[float]:
+def _numbers(given: object) -> NDArray[np.float32]:
     """Raises TypeError or ValueError."""
     if isinstance(given, str):
         text = given.strip()
         given = json.loads(text) if text.startswith("[") else text.replace(",", " ").replace(";", " ").split()
-    if not isinstance(given, list | tuple) or not given:
+    if not isinstance(given, list | tuple | np.ndarray) or not len(given):
         raise TypeError
-    values = [float(one) for one in given]
-    if not all(map(math.isfinite, values)):
+    values = np.asarray(given, dtype=np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all():
         raise ValueError
-    return values
+    return values.astype(np.float32)

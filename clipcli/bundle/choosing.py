@@ -2,7 +2,7 @@
 
 On a processor 8-bit products are 2 to 3 times as fast as those of 32 bits (docs/experiments.md), but nearly all of the
 first ten results have to stay what they were. A GPU has nothing to gain from 8 bits in ONNX Runtime. fp16 is stored
-halves, computed with as fp32, and so no faster.
+halves, which a processor computes with as fp32, and so no faster; a GPU computes in halves (`half_graphs`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from clipcli.bundle.probe import COSINE_FLOORS
 from clipcli.bundle.spec import PRECISIONS, ModelSpec, Variant
 
-__all__ = ["FIRST_TEN_FLOOR", "choose_variant", "worst_cosine"]
+__all__ = ["FIRST_TEN_FLOOR", "IN_HALVES", "choose_variant", "worst_cosine"]
 
-_FAST = "int8"
+_FAST, _FAST_ON_GPU = "int8", "fp16"
+IN_HALVES = "cuda in halves"  # the device, to `first_use`, of a graph that does not only store them
 FIRST_TEN_FLOOR = 0.99  # the share of the exact first ten that has to be found, where texts and photographs were given
 
 
@@ -23,22 +24,28 @@ def choose_variant(spec: ModelSpec, precision: str, *, device: str) -> Variant:
     """
     if precision != "auto" or len(spec.variants) == 1:
         return spec.variant(precision)
-    fast = next((variant for variant in spec.variants if variant.precision == _FAST), None)
-    if fast is None:
-        return spec.variant("auto")
     others = sorted(
         (variant for variant in spec.variants if variant.precision != _FAST),
         key=lambda variant: (variant.precision != spec.default_precision, PRECISIONS.index(variant.precision)),
     )
-    from clipcli.bundle.first_use import known_cosines  # late, as the next: where there is no choice it is not needed
-    from clipcli.bundle.sessions import may_use_cuda
+    from clipcli.bundle.sessions import may_use_cuda  # late: where there is no choice it is not needed
 
     if device == "cuda" or (device == "auto" and may_use_cuda()):
-        return others[0]
-    cosines = (worst_cosine(fast), *known_cosines(spec, fast, "cpu"))
-    passes = all(cosine is not None and cosine >= COSINE_FLOORS[_FAST] for cosine in cosines)
-    kept = (fast.parity or {}).get("top10_overlap", 1.0)  # where nobody could measure it, cosines have to do
-    return fast if passes and kept >= FIRST_TEN_FLOOR else others[0]
+        fast, place = _FAST_ON_GPU, IN_HALVES
+    else:
+        fast, place = _FAST, "cpu"
+    found = next((variant for variant in spec.variants if variant.precision == fast), None)
+    return found if found is not None and _passes(spec, found, place) else others[0]
+
+
+def _passes(spec: ModelSpec, variant: Variant, place: str) -> bool:
+    """Whether it was exact enough where the model was made, and here, as far as that was measured."""
+    from clipcli.bundle.first_use import known_cosines
+
+    cosines = (worst_cosine(variant), *known_cosines(spec, variant, place))
+    floor = COSINE_FLOORS[variant.precision]
+    kept = (variant.parity or {}).get("top10_overlap", 1.0)  # where nobody could measure it, cosines have to do
+    return all(cosine is not None and cosine >= floor for cosine in cosines) and kept >= FIRST_TEN_FLOOR
 
 
 def worst_cosine(variant: Variant) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clipcli.bundle.choosing import choose_variant
+from clipcli.bundle.choosing import IN_HALVES, choose_variant
 from clipcli.bundle.first_use import check_first_use
 from clipcli.bundle.probe import read_probe, tower_cosine
 from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
@@ -67,12 +67,14 @@ class Model:
         """The bundle in `folder`; `precision` "auto" is the fastest known to be exact enough (`choosing`).
 
         `brief` says that a text or a picture or two will be encoded and no more: the text tower is then kept in the
-        cache folder in a form that is opened sooner and runs a little slower, and all cores work on one picture.
+        cache folder in a form that is opened sooner and runs a little slower, and all cores work on one picture. With
+        `device` "auto" it is done by the processor, before a GPU's libraries would be loaded.
 
         Raises NotFoundError where there is no such model or variant, ModelError where it is damaged. DeviceError comes
         with the first use of a tower.
         """
         spec = read_spec(folder)
+        device = "cpu" if brief and device == "auto" else device
         variant = choose_variant(spec, precision, device=device)
         check_stamps(folder, spec, (variant.image, variant.text, *variant.data, TOKENIZER_FILE))
         return cls(folder, spec, variant, device=device, threads=threads, brief=brief)
@@ -139,7 +141,9 @@ class Model:
         if pixels.ndim != 4 or pixels.shape[1:] != (3, size, size):
             raise ValueError(f"pixels must be (B, 3, {size}, {size}), not {pixels.shape}")
         pixels = pixels.astype(np.float32, copy=False)
-        if self._brief or self._cores == 1 or self.device != "cpu":
+        if self.device != "cpu":
+            return self._encode("image", _parts(pixels, max(1, len(pixels))))  # its memory decides (`device_memory`)
+        if self._brief or self._cores == 1:
             return self._encode("image", _parts(pixels, _IMAGES_AT_ONCE))
         share = -(-len(pixels) // self._cores)
         return self._encode("image", _parts(pixels, min(max(share, _FEWEST_A_CORE), _IMAGES_A_CORE)))
@@ -194,24 +198,40 @@ class Model:
     def _tower(self, tower: str) -> Tower:
         with self._lock:
             if tower not in self._towers:
-                name = self.variant.image if tower == "image" else self.variant.text
-                # A second tower goes where the first one went, so that `device` stays true for both.
-                wanted = self._device or self._wanted
-                alone = tower == "image" and not self._brief  # a thread each: `_run_all` has as many as there are cores
-                session, self._device = open_session(
-                    self.folder / name,
-                    device=wanted,
-                    threads=1 if alone else self._threads,
-                    kept=self._kept(tower, name),
-                    often=alone,
-                )
-                self._towers[tower] = Tower.of(session, tower, self.spec.graphs)
+                halves = self._halves(tower)
                 try:
-                    self._check_first_use(tower, self._device)
+                    self._open(tower, halves)
                 except ModelError:
-                    del self._towers[tower]
-                    raise
+                    if halves is None or self._device == "cpu":
+                        raise
+                    self._open(tower, None)  # this card's halves are not exact enough: computed in fp32
             return self._towers[tower]
+
+    def _open(self, tower: str, halves: Path | None) -> None:
+        name = self.variant.image if tower == "image" else self.variant.text
+        alone = tower == "image" and not self._brief  # a thread each: `_run_all` has as many as there are cores
+        session, self._device = open_session(
+            self.folder / name,
+            device=self._device or self._wanted,  # where the first tower went, so that `device` stays true for both
+            threads=1 if alone else self._threads,
+            kept=self._kept(tower, name),
+            often=alone,
+            halves=halves,
+        )
+        self._towers[tower] = Tower.of(session, tower, self.spec.graphs, device=self._device)
+        try:
+            self._check_first_use(tower, IN_HALVES if halves and self._device != "cpu" else self._device)
+        except ModelError:
+            del self._towers[tower]
+            raise
+
+    def _halves(self, tower: str) -> Path | None:
+        """Where the graph that computes in halves on a GPU is kept; None where that is not to be."""
+        if self.precision != "fp16" or (self._device or self._wanted) == "cpu":
+            return None
+        from clipcli.bundle.ready_graphs import graph_folder
+
+        return graph_folder(self.spec.graph_digest(self.variant, tower), "-halves")
 
     def _kept(self, tower: str, name: str) -> Path | None:
         if self._brief != (tower == "text"):  # a search's text tower, an index run's image tower

@@ -26,9 +26,9 @@ from clipcli.bundle.sessions import RUNTIME_ERRORS
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
-__all__ = ["open_ready", "ready_folder"]
+__all__ = ["GRAPH", "WEIGHTS", "graph_folder", "make_room", "open_ready", "ready_folder"]
 
-_GRAPH, _WEIGHTS = "graph.onnx", "graph.weights"
+GRAPH, WEIGHTS = "graph.onnx", "graph.weights"
 _MAKING = ".making-"
 _LEFT_FOR_S = 3600.0
 _KEPT = 4  # graphs, those used last
@@ -40,15 +40,18 @@ Opener = Callable[[Path, "SessionOptions"], "InferenceSession"]
 
 def ready_folder(size_bytes: int, digest: str) -> Path | None:
     """Where the graph with this digest is kept or will be; None for one that is too small to be worth it."""
-    if size_bytes < _WORTH_IT:
-        return None
+    return None if size_bytes < _WORTH_IT else graph_folder(digest)
+
+
+def graph_folder(digest: str, form: str = "") -> Path:
+    """Where this program keeps what was made of the graph with this digest on this machine, in one form of several."""
     import platformdirs
 
     graphs = platformdirs.user_cache_path("clip", appauthor=False) / "graphs"
     # What is optimised for one processor need not run on another, and a home may be on several machines.
     # As `platform.processor` tells on Windows; elsewhere that starts a program, and knows no more than the next.
     machine = "|".join((platform.node(), platform.machine(), os.environ.get("PROCESSOR_IDENTIFIER", "")))
-    return graphs / f"{digest[:32]}-{runtime.__version__}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"
+    return graphs / f"{digest[:32]}{form}-{runtime.__version__}-{hashlib.sha256(machine.encode()).hexdigest()[:8]}"
 
 
 def open_ready(
@@ -59,10 +62,10 @@ def open_ready(
     `often`: it will be run many times, and is worth rearranging its weights for. Numbers are the same but for the last
     digits. Raises what `opener` raises for `path`.
     """
-    if (folder / _GRAPH).is_file():
+    if (folder / GRAPH).is_file():
         with suppress(*RUNTIME_ERRORS):
             session = runtime.InferenceSession(
-                os.fspath(folder / _GRAPH),
+                os.fspath(folder / GRAPH),
                 sess_options=_as_kept(fresh_options(), often),
                 providers=["CPUExecutionProvider"],
             )
@@ -84,12 +87,10 @@ def _as_kept(options: SessionOptions, often: bool) -> SessionOptions:
 
 
 def _kept(path: Path, folder: Path, options: SessionOptions) -> InferenceSession:
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _sweep(folder.parent)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_MAKING))
+    partial = make_room(folder.parent)
     try:
-        options.optimized_model_filepath = os.fspath(partial / _GRAPH)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+        options.optimized_model_filepath = os.fspath(partial / GRAPH)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", _IN_THE_GRAPH
         )
@@ -102,6 +103,13 @@ def _kept(path: Path, folder: Path, options: SessionOptions) -> InferenceSession
         return session
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_room(graphs: Path) -> Path:
+    """A new folder in `graphs` to write a graph to, before it is renamed to what it is kept as. Raises OSError."""
+    graphs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _sweep(graphs)
+    return Path(tempfile.mkdtemp(dir=graphs, prefix=_MAKING))
 
 
 def _sweep(graphs: Path) -> None:

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime as runtime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
@@ -41,13 +41,28 @@ RUNTIME_ERRORS = (
 _FATAL_ONLY = 4
 
 
+# What CUDA is asked for: products of fp32 in fp32, not in the 19 bits of TF32; no trying out of every convolution for
+# each new size of a batch; memory as it is needed, since others use the card as well.
+_CUDA = (
+    "CUDAExecutionProvider",
+    {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"},
+)
+
+
 def open_session(
-    path: Path, *, device: str = "auto", threads: int | None = None, kept: Path | None = None, often: bool = False
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    kept: Path | None = None,
+    often: bool = False,
+    halves: Path | None = None,
 ) -> tuple[InferenceSession, str]:
     """A session and the device it runs on, "cpu" or "cuda".
 
     `auto` takes CUDA where it works, else the CPU. `kept` is the folder in which the graph is kept in a form that is
-    opened sooner, or will be (`ready_graphs`); it is used on the CPU only, and `often` or for once.
+    opened sooner, or will be (`ready_graphs`); it is used on the CPU only, and `often` or for once. `halves` is the one
+    for its form that computes in halves, used on a GPU only (`half_graphs`).
 
     Raises:
         DeviceError: `cuda` was asked for, and ONNX Runtime would have fallen back to the CPU.
@@ -67,7 +82,11 @@ def open_session(
             return open_ready(path, kept, lambda: _options(threads), _open_on_cpu, often=often), "cpu"
         return _open_on_cpu(path, options), "cpu"
     _preload_cuda()
-    session = _open(path, options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    if halves is not None:
+        from clipcli.bundle.half_graphs import half_graph  # late: few machines have a GPU
+
+        path = half_graph(path, halves)
+    session = _open(path, options, [_CUDA, "CPUExecutionProvider"])
     # The list of available providers promises CUDA that will not load; only the session knows.
     if session.get_providers()[0] == "CUDAExecutionProvider":
         return session, "cuda"
@@ -108,7 +127,7 @@ def _open_on_cpu(path: Path, options: SessionOptions) -> InferenceSession:
     return _open(path, options, ["CPUExecutionProvider"])
 
 
-def _open(path: Path, options: SessionOptions, providers: list[str]) -> InferenceSession:
+def _open(path: Path, options: SessionOptions, providers: list[Any]) -> InferenceSession:
     try:
         return runtime.InferenceSession(os.fspath(path), sess_options=options, providers=providers)
     except RUNTIME_ERRORS as error:

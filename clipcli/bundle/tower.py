@@ -19,6 +19,8 @@ from clipcli.errors import ModelError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+    from clipcli.bundle.device_memory import BoundSession
+
 __all__ = ["Tower"]
 
 # The element types of inputs that this program can make, by ONNX Runtime's names for them.
@@ -41,10 +43,11 @@ class Tower:
     types: dict[str, Any]  # of each input
     fixed_batch: int | None  # how many it takes at a time, where that is not up to the caller
     fixed_length: int | None  # of texts, likewise
+    bound: BoundSession | None = None  # on a GPU
 
     @classmethod
-    def of(cls, session: InferenceSession, tower: str, names: GraphNames) -> Tower:
-        """Raises ModelError where the graph does not have what `names` says."""
+    def of(cls, session: InferenceSession, tower: str, names: GraphNames, *, device: str = "cpu") -> Tower:
+        """Of a session on `device`. Raises ModelError where the graph does not have what `names` says."""
         given, output = (
             (names.image_input, names.image_output) if tower == "image" else (names.text_input, names.text_output)
         )
@@ -65,6 +68,7 @@ class Tower:
             types={name: _TYPES[one.type] for name, one in inputs.items()},
             fixed_batch=shape[0] if isinstance(shape[0], int) else None,
             fixed_length=shape[1] if tower == "text" and isinstance(shape[1], int) else None,
+            bound=_bound(session, output, device, divisible=not isinstance(shape[0], int)),
         )
 
     def run(self, batch: NDArray[Any], lengths: NDArray[np.int64] | None = None) -> NDArray[Any]:
@@ -81,8 +85,18 @@ class Tower:
         return np.concatenate(parts)[: len(batch)]
 
     def _run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        if self.bound is not None:
+            return self.bound.run(feeds)
         (outcome,) = self.session.run([self.output], feeds)
         return np.asarray(outcome)
+
+
+def _bound(session: InferenceSession, output: str, device: str, *, divisible: bool) -> BoundSession | None:
+    if device == "cpu":  # there is nothing to copy
+        return None
+    from clipcli.bundle.device_memory import BoundSession  # late: few machines have a GPU
+
+    return BoundSession(session, output, device=device, divisible=divisible)
 
 
 def _padded(rows: NDArray[Any], count: int) -> NDArray[Any]:

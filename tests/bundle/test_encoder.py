@@ -188,7 +188,9 @@ def test_a_silent_fallback_is_an_error_when_cuda_was_asked_for(
         open_session(bundle / "image.onnx", device="cuda")
     session, device = open_session(bundle / "image.onnx", device="auto")
     assert device == "cpu"
-    assert session.asked == ["CUDAExecutionProvider", "CPUExecutionProvider"]  # type: ignore[attr-defined]
+    (cuda, options), last = session.asked  # type: ignore[attr-defined]
+    assert (cuda, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert options["use_tf32"] == "0"  # fp32 is fp32
     assert capfd.readouterr() == ("", "")
 
 

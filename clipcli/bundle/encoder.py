@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clipcli.bundle.choosing import IN_HALVES, choose_variant
 from clipcli.bundle.first_use import check_first_use
 from clipcli.bundle.probe import read_probe, tower_cosine
-from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, open_session
+from clipcli.bundle.sessions import RUNTIME_ERRORS, first_line, may_use_cuda, open_session
 from clipcli.bundle.spec import PROBE_FILE, TOKENIZER_FILE, ModelSpec, Variant, read_spec
 from clipcli.bundle.stamps import check_stamps
 from clipcli.bundle.tokenizer import Tokenizer
@@ -109,6 +109,11 @@ class Model:
             self._tower("image")
         assert self._device is not None
         return self._device
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether `device` may turn out to be a GPU; nothing is opened for it."""
+        return (self._device or self._wanted) != "cpu" and may_use_cuda()
 
     @property
     def ran_on(self) -> str | None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview", "workers_for"]
 
 _IN_FLIGHT_ON_GPU, _IN_FLIGHT_ON_CPU = 128, 32
-_MAX_WORKERS = 8
+_MAX_WORKERS, _MAX_WORKERS_FOR_GPU = 8, 32  # a GPU leaves all cores to decoding, and waits for what they do
 _FILES_WORTH_A_PROCESS = 4  # one takes 0.05 s to start
 
 OnProgress = Callable[[Progress], None]
@@ -78,7 +78,7 @@ def index_folders(
     with closing(decoders or Decoders(model.spec.preprocess)) as reading:
         wanted = targets(paths, read_roots(library))
         plan = _plan(library, wanted, model, options, on_progress, unsettled)
-        workers = workers_for(len(plan.jobs), options)
+        workers = workers_for(len(plan.jobs), options, gpu=model.may_use_gpu)
         if plan.jobs:
             reading.start(workers)  # they start while the model is loaded
             _ = model.device  # opens it: where it cannot be used nothing has been written
@@ -92,9 +92,9 @@ def index_folders(
     return run.report
 
 
-def workers_for(files: int, options: IndexOptions) -> int:
+def workers_for(files: int, options: IndexOptions, *, gpu: bool = False) -> int:
     """How many files are read side by side, each with a process that decodes, where so many are to be read."""
-    most = options.workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+    most = options.workers or min(_MAX_WORKERS_FOR_GPU if gpu else _MAX_WORKERS, os.cpu_count() or 1)
     return min(most, 1 + files // _FILES_WORTH_A_PROCESS)
 
 

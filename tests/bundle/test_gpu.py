@@ -24,6 +24,7 @@ from clipcli.bundle.installed import shipped_model
 from clipcli.bundle.probe import smallest_cosine
 from clipcli.bundle.spec import read_spec
 from clipcli.errors import DeviceError, ModelError
+from clipcli.library.indexing import IndexOptions, workers_for
 from tests.bundle.test_encoder import promise_cuda
 
 TEXTS = ["a red motorcycle", "two dogs running on grass", "blue"]
@@ -284,3 +285,18 @@ def test_nothing_is_bound_on_the_processor(starter: Path) -> None:
     model.encode_texts(["red"])
     opened: tower.Tower = model._towers["text"]
     assert opened.bound is None
+
+
+def test_more_files_are_decoded_side_by_side_for_a_gpu(
+    starter: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert [Model.load(starter, device=device).may_use_gpu for device in ("cpu", "auto", "cuda")] == [False, True, True]
+    assert opened == []
+    options = IndexOptions()
+    assert workers_for(10_000, options) == 8
+    assert workers_for(10_000, options, gpu=True) == 32
+    assert workers_for(7, options, gpu=True) == 2
+    assert workers_for(10_000, IndexOptions(workers=3), gpu=True) == 3
+    monkeypatch.setattr(sessions, "_driver_present", lambda: False)
+    assert not Model.load(starter, device="auto").may_use_gpu

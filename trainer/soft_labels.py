@@ -17,6 +17,7 @@ from clipcli.errors import DataError
 
 __all__ = ["SoftLabels", "read_soft_labels"]
 
+MOST = 0.5  # share of the rows beyond which the others are taken for mistakes
 SUM = 1e-2  # within which numbers from 0 on that add up to 1 are probabilities
 
 
@@ -63,7 +64,13 @@ def read_soft_labels(rows: Sequence[Row], used: Sequence[int], place: int, colum
     for number, values in found.items():
         made[number] = values
     held = made[list(found)]
-    probabilities = bool((held >= 0).all() and (np.abs(held.sum(axis=1) - 1) < SUM).all())
+    alike = (held >= 0).all(axis=1) & (np.abs(held.sum(axis=1) - 1) < SUM)  # (rows that have some,)
+    probabilities = bool(alike.all())
+    if not probabilities and alike.mean() > MOST:
+        odd = rows[list(found)[int(np.argmin(alike))]].name
+        raise DataError(
+            f"{odd}: {column!r} is no probabilities, which nearly all others are (numbers from 0 on, 1 in all)"
+        )
     return SoftLabels(values=made, probabilities=probabilities)
 
 

@@ -38,7 +38,7 @@ class BoundSession:
         """`divisible` says that the graph takes batches of any size."""
         self._session, self._output, self._device, self._divisible = session, output, device, divisible
         self.at_once = MOST_AT_ONCE  # fewer, once memory ran out
-        self._lock = Lock()  # two threads would write to the same memory
+        self._lock = Lock()  # two threads would write to the same memory, and one may make it anew
         self._forget()
 
     def run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
@@ -46,32 +46,33 @@ class BoundSession:
 
         Raises one of `RUNTIME_ERRORS`, also where there is too little memory for a single one.
         """
+        with self._lock:
+            return self._run_in_parts(feeds) if self._divisible else self._run(feeds)
+
+    def _run_in_parts(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
         count = len(next(iter(feeds.values())))
-        if not self._divisible:
-            return self._run(feeds)
-        parts, start = [], 0
+        parts: list[NDArray[Any]] = []
+        start = 0
         while start < count:
-            here = slice(start, start + self.at_once)
+            stop = min(count, start + self.at_once)
             try:
-                parts.append(self._run({name: rows[here] for name, rows in feeds.items()}))
+                parts.append(self._run({name: rows[start:stop] for name, rows in feeds.items()}))
             except RUNTIME_ERRORS as error:
-                tried = min(self.at_once, count - start)
-                if tried == 1 or not _TOO_LITTLE.search(str(error)):
+                if stop - start == 1 or not _TOO_LITTLE.search(str(error)):
                     raise
                 self._forget()  # its memory as well
-                self.at_once = tried // 2
+                self.at_once = (stop - start) // 2
             else:
-                start += self.at_once
+                start = stop
         return np.concatenate(parts)
 
     def _run(self, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        with self._lock:
-            for name, rows in feeds.items():
-                self._place(name, np.ascontiguousarray(rows))
-            self._binding.bind_output(self._output, self._device)  # its length changes with the batch
-            self._session.run_with_iobinding(self._binding)
-            (outcome,) = self._binding.copy_outputs_to_cpu()
-            return np.asarray(outcome)
+        for name, rows in feeds.items():
+            self._place(name, np.ascontiguousarray(rows))
+        self._binding.bind_output(self._output, self._device)  # its length changes with the batch
+        self._session.run_with_iobinding(self._binding)
+        (outcome,) = self._binding.copy_outputs_to_cpu()
+        return np.asarray(outcome)
 
     def _place(self, name: str, rows: NDArray[Any]) -> None:
         held = self._given.get(name)

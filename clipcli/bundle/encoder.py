@@ -202,54 +202,55 @@ class Model:
 
     def _tower(self, tower: str) -> Tower:
         with self._lock:
-            if tower not in self._towers:
-                halves = self._halves(tower)
-                try:
-                    self._open(tower, halves)
-                except ModelError:
-                    if halves is None or self._device == "cpu":
-                        raise
-                    self._open(tower, None)  # this card's halves are not exact enough: computed in fp32
+            if tower not in self._towers and not self._opened_in_halves(tower):
+                self._towers[tower] = self._open(tower, self._graph(tower), kept=self._kept(tower))
+                self._check_first_use(tower, self._device or "cpu")
             return self._towers[tower]
 
-    def _open(self, tower: str, halves: Path | None) -> None:
-        name = self.variant.image if tower == "image" else self.variant.text
+    def _graph(self, tower: str) -> Path:
+        return self.folder / (self.variant.image if tower == "image" else self.variant.text)
+
+    def _open(self, tower: str, graph: Path, *, kept: Path | None = None) -> Tower:
         alone = tower == "image" and not self._brief  # a thread each: `_run_all` has as many as there are cores
         session, self._device = open_session(
-            self.folder / name,
+            graph,
             device=self._device or self._wanted,  # where the first tower went, so that `device` stays true for both
             threads=1 if alone else self._threads,
-            kept=self._kept(tower, name),
+            kept=kept,
             often=alone,
-            halves=halves,
         )
-        self._towers[tower] = Tower.of(session, tower, self.spec.graphs, device=self._device)
-        try:
-            self._check_first_use(tower, IN_HALVES if halves and self._device != "cpu" else self._device)
-        except ModelError:
-            del self._towers[tower]
-            raise
+        return Tower.of(session, tower, self.spec.graphs, device=self._device)
 
-    def _halves(self, tower: str) -> Path | None:
-        """Where the graph that computes in halves on a GPU is kept; None where that is not to be."""
-        if self.precision != "fp16" or (self._device or self._wanted) == "cpu":
-            return None
+    def _opened_in_halves(self, tower: str) -> bool:
+        """On a GPU fp16 is computed in halves, where that is exact enough on this machine."""
+        if self.precision != "fp16" or not self.may_use_gpu:
+            return False
+        from clipcli.bundle.half_graphs import open_halves  # late: few machines have a GPU
         from clipcli.bundle.ready_graphs import graph_folder
 
-        return graph_folder(self.spec.graph_digest(self.variant, tower), "-halves")
+        folder = graph_folder(self.spec.graph_digest(self.variant, tower), "-halves")
+        opened = open_halves(self._graph(tower), folder, lambda graph: self._open(tower, graph))
+        if opened is None or opened.bound is None:  # a GPU that cannot be used after all
+            return False
+        self._towers[tower] = opened
+        with suppress(ModelError):
+            self._check_first_use(tower, IN_HALVES)
+        return tower in self._towers
 
-    def _kept(self, tower: str, name: str) -> Path | None:
+    def _kept(self, tower: str) -> Path | None:
         if self._brief != (tower == "text"):  # a search's text tower, an index run's image tower
             return None
         from clipcli.bundle.ready_graphs import ready_folder
 
         apart = sum(int(self.spec.files[data]["bytes"]) for data in self.variant.data) // 2  # of both towers
-        size = int(self.spec.files[name]["bytes"]) + apart
+        size = int(self.spec.files[self._graph(tower).name]["bytes"]) + apart
         return ready_folder(size, self.spec.graph_digest(self.variant, tower))
 
     def _check_first_use(self, tower: str, device: str) -> None:
-        """A low precision is measured once on every machine; see `first_use`."""
-        if self.precision != "fp32" and PROBE_FILE in self.spec.files:
+        """A low precision is measured once on every machine; see `first_use`. Raises ModelError where it is poor."""
+        if self.precision == "fp32" or PROBE_FILE not in self.spec.files:
+            return
+        try:
             check_first_use(
                 self.spec,
                 self.variant,
@@ -257,6 +258,9 @@ class Model:
                 device,
                 lambda: tower_cosine(self, read_probe(self.folder, self.spec), tower),
             )
+        except ModelError:
+            self._towers.pop(tower, None)
+            raise
 
 
 def _usable_cores() -> int:

@@ -10,33 +10,43 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clipcli.bundle.ready_graphs import GRAPH, WEIGHTS, make_room
+from clipcli.errors import ModelError
 
-__all__ = ["half_graph"]
+__all__ = ["open_halves"]
+
+Opened = TypeVar("Opened")
 
 _STAYS_FP32 = ("ReduceL2", "ReduceSumSquare")
 _IN_THE_GRAPH = 1024  # bytes: as in `ready_graphs`
 
 
-def half_graph(path: Path, folder: Path) -> Path:
-    """The graph `path` in halves: the one kept in `folder`, else made and kept there.
+def open_halves(path: Path, folder: Path, opener: Callable[[Path], Opened]) -> Opened | None:
+    """What `opener` makes of the graph `path` in halves: the one kept in `folder`, else made and kept there.
 
-    `path` itself where that cannot be: no room, no permission, an operator that the converter does not know.
+    One that is damaged is made once more. None where there is none: no room, no permission, an operator that the
+    converter does not know.
     """
     kept = folder / GRAPH
     if kept.is_file():
-        with suppress(OSError):
-            os.utime(folder)  # used last
-        return kept
+        with suppress(ModelError):
+            opened = opener(kept)
+            with suppress(OSError):
+                os.utime(folder)  # used last
+            return opened
+    shutil.rmtree(folder, ignore_errors=True)  # damaged, or of a runtime that calls itself the same
     try:
         _make(path, folder)
     except Exception:  # noqa: BLE001 - the converter is another project's, and raises what it likes; fp32 is slower, not wrong
-        return path
-    return kept
+        return None
+    with suppress(ModelError):
+        return opener(kept)
+    return None
 
 
 def _make(path: Path, folder: Path) -> None:

@@ -31,7 +31,7 @@ __all__ = ["GRAPH", "WEIGHTS", "graph_folder", "make_room", "open_ready", "ready
 GRAPH, WEIGHTS = "graph.onnx", "graph.weights"
 _MAKING = ".making-"
 _LEFT_FOR_S = 3600.0
-_KEPT = 4  # graphs, those used last
+_KEPT = 8  # graphs, those used last: two towers in two forms of two models
 _WORTH_IT = 8 << 20  # bytes: what is smaller opens as quickly without
 _IN_THE_GRAPH = "1024"  # bytes: smaller weights stay where shapes and constants are looked for
 

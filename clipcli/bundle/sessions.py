@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import io
 import os
 import sys
@@ -56,13 +57,11 @@ def open_session(
     threads: int | None = None,
     kept: Path | None = None,
     often: bool = False,
-    halves: Path | None = None,
 ) -> tuple[InferenceSession, str]:
     """A session and the device it runs on, "cpu" or "cuda".
 
     `auto` takes CUDA where it works, else the CPU. `kept` is the folder in which the graph is kept in a form that is
-    opened sooner, or will be (`ready_graphs`); it is used on the CPU only, and `often` or for once. `halves` is the one
-    for its form that computes in halves, used on a GPU only (`half_graphs`).
+    opened sooner, or will be (`ready_graphs`); it is used on the CPU only, and `often` or for once.
 
     Raises:
         DeviceError: `cuda` was asked for, and ONNX Runtime would have fallen back to the CPU.
@@ -82,10 +81,6 @@ def open_session(
             return open_ready(path, kept, lambda: _options(threads), _open_on_cpu, often=often), "cpu"
         return _open_on_cpu(path, options), "cpu"
     _preload_cuda()
-    if halves is not None:
-        from clipcli.bundle.half_graphs import half_graph  # late: few machines have a GPU
-
-        path = half_graph(path, halves)
     session = _open(path, options, [_CUDA, "CPUExecutionProvider"])
     # The list of available providers promises CUDA that will not load; only the session knows.
     if session.get_providers()[0] == "CUDAExecutionProvider":
@@ -96,8 +91,17 @@ def open_session(
 
 
 def may_use_cuda() -> bool:
-    """Whether it is worth trying: this runtime is built with CUDA, and there is a driver. A cheap question."""
-    return _offers_cuda() and _driver_present()
+    """Whether it is worth trying: this runtime is built with CUDA, there is a driver, and CUDA's libraries load.
+
+    A cheap question where there is no driver; else these are loaded, which is needed anyway where they are there.
+    """
+    return _offers_cuda() and _driver_present() and _cuda_loads()
+
+
+@functools.cache
+def _cuda_loads() -> bool:
+    _preload_cuda()
+    return _cuda_library_error() is None
 
 
 def _offers_cuda() -> bool:
@@ -154,9 +158,17 @@ def _why_no_cuda() -> str:
     """The reason that ONNX Runtime only writes to its log: no driver, or the first CUDA library that is missing."""
     if not _driver_present():
         return "no NVIDIA driver is installed"
-    library = Path(runtime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
-    try:
-        ctypes.CDLL(os.fspath(library))
-    except OSError as error:
+    error = _cuda_library_error()
+    if error is not None:
         return f"{first_line(error)} ({pip_line('cuda')} brings CUDA's libraries)"
     return "ONNX Runtime fell back to the CPU (no GPU it can use)"
+
+
+def _cuda_library_error() -> OSError | None:
+    """What keeps ONNX Runtime's part for CUDA from being loaded."""
+    name = "onnxruntime_providers_cuda.dll" if sys.platform == "win32" else "libonnxruntime_providers_cuda.so"
+    try:
+        ctypes.CDLL(os.fspath(Path(runtime.__file__).parent / "capi" / name))
+    except OSError as error:
+        return error
+    return None

@@ -41,7 +41,7 @@ def embed(
             min=2,
             max=4096,
             help="Pictures in flight, half in the model and half being written: all that a kill can cost. "
-            "Default: 128 on a GPU, 32 on the CPU.",
+            "Default: 256 on a GPU, 32 on the CPU.",
             show_default=False,
         ),
     ] = None,

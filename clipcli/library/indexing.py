@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexOptions", "IndexReport", "Progress", "index_folders", "preview", "workers_for"]
 
-_IN_FLIGHT_ON_GPU, _IN_FLIGHT_ON_CPU = 128, 32
+_IN_FLIGHT_ON_GPU, _IN_FLIGHT_ON_CPU = 256, 32
 _MAX_WORKERS, _MAX_WORKERS_FOR_GPU = 8, 32  # a GPU leaves all cores to decoding, and waits for what they do
 _FILES_WORTH_A_PROCESS = 4  # one takes 0.05 s to start
 

@@ -140,7 +140,7 @@ def _dots(axes: Any, panel: Panel, models: int, look: Look) -> None:
             colour = look.series[place]
             if low < high:
                 axes.plot([100 * low, 100 * high], [y, y], color=colour, linewidth=LINE_WIDTH, solid_capstyle="butt")
-            axes.plot([100 * value], [y], color=colour, marker=look.markers[place], markersize=MARKER)
+            axes.plot([100 * value], [y], color=colour, marker=look.markers[place], markersize=MARKER, clip_on=False)
             most = max(most, 100 * high)
             axes.annotate(
                 f"{100 * value:.1f}",

@@ -46,6 +46,7 @@ def draw_reliability(
         linewidth=LINE_WIDTH,
         marker=look.markers[0],
         markersize=MARKER,
+        clip_on=False,  # a mark on the axis is not cut in half
         label="the model",
     )
     upper.set_xlim(0, 100)

@@ -178,6 +178,7 @@ def promise_cuda(monkeypatch: pytest.MonkeyPatch, session: type) -> None:
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: sys.stderr.write("noise"), raising=False)
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
     monkeypatch.setattr(sessions, "_driver_present", lambda: True)
+    monkeypatch.setattr(sessions, "_cuda_loads", lambda: True)
 
 
 def test_a_silent_fallback_is_an_error_when_cuda_was_asked_for(
@@ -219,9 +220,12 @@ def test_the_reason_is_a_missing_driver_or_a_missing_library(monkeypatch: pytest
     assert "fell back" in sessions._why_no_cuda()
 
 
-def test_without_a_driver_auto_does_not_even_try(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", ["_driver_present", "_cuda_loads"])
+def test_without_a_driver_or_its_libraries_auto_does_not_even_try(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     promise_cuda(monkeypatch, _FellBack)
-    monkeypatch.setattr(sessions, "_driver_present", lambda: False)
+    monkeypatch.setattr(sessions, missing, lambda: False)
     session, device = open_session(bundle / "image.onnx", device="auto")
     assert device == "cpu"
     assert session.asked == ["CPUExecutionProvider"]  # type: ignore[attr-defined]

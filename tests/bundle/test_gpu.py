@@ -4,6 +4,7 @@ graphs and bindings; only the name of the device is made up."""
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from clipcli.bundle import device_memory, encoder, first_use, half_graphs, ready
 from clipcli.bundle.choosing import IN_HALVES, choose_variant
 from clipcli.bundle.device_memory import MOST_AT_ONCE, BoundSession
 from clipcli.bundle.encoder import Model
-from clipcli.bundle.half_graphs import half_graph
+from clipcli.bundle.half_graphs import open_halves
 from clipcli.bundle.installed import shipped_model
 from clipcli.bundle.probe import smallest_cosine
 from clipcli.bundle.spec import read_spec
@@ -75,12 +76,18 @@ def pictures(size: int, count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, 3, size, size)).astype(np.float32)
 
 
+def same(graph: Path) -> Path:
+    """Opens nothing."""
+    return graph
+
+
 # --- graphs in halves ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["image.onnx", "text.onnx"])
 def test_every_product_is_in_halves_and_nothing_else_of_a_graph_changes(starter: Path, graphs: Path, name: str) -> None:
-    made = half_graph(starter / name, graphs / "one")
+    made = open_halves(starter / name, graphs / "one", same)
+    assert made is not None
     assert made.is_relative_to(graphs)
     graph = onnx.shape_inference.infer_shapes(onnx.load(made)).graph
     before = onnx.load(starter / name).graph
@@ -95,23 +102,40 @@ def test_every_product_is_in_halves_and_nothing_else_of_a_graph_changes(starter:
 
 
 def test_it_is_made_once(starter: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = half_graph(starter / "text.onnx", graphs / "one")
+    first = open_halves(starter / "text.onnx", graphs / "one", same)
 
     def again(*_: object) -> None:
         raise AssertionError("made once more")
 
     monkeypatch.setattr(half_graphs, "_make", again)
-    assert half_graph(starter / "text.onnx", graphs / "one") == first
+    assert open_halves(starter / "text.onnx", graphs / "one", same) == first
     assert [one.name for one in graphs.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("damage", ["graph.onnx", "graph.weights"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_damaged_one_is_made_once_more(starter: Path, opened: list[str], graphs: Path, damage: str, how: str) -> None:
+    before = Model.load(starter, device="cuda").encode_texts(TEXTS)
+    (folder,) = graphs.iterdir()
+    file = folder / damage
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    else:
+        file.unlink()
+    np.testing.assert_allclose(Model.load(starter, device="cuda").encode_texts(TEXTS), before, atol=1e-6)
+    assert opened[-1] == "halves"
+    count = len(opened)
+    Model.load(starter, device="cuda").encode_texts(TEXTS)
+    assert opened[count:] == ["halves"]
 
 
 def test_where_it_cannot_be_kept_or_made_the_stored_graph_is_used(starter: Path, graphs: Path, tmp_path: Path) -> None:
     graphs.parent.mkdir(parents=True)
     graphs.write_bytes(b"a file where the folder should be")
-    assert half_graph(starter / "text.onnx", graphs / "one") == starter / "text.onnx"
+    assert open_halves(starter / "text.onnx", graphs / "one", same) is None
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no graph")
-    assert half_graph(broken, tmp_path / "graphs" / "one") == broken
+    assert open_halves(broken, tmp_path / "graphs" / "one", same) is None
     assert list((tmp_path / "graphs").glob("*")) == []
 
 
@@ -127,6 +151,32 @@ def test_a_model_on_a_gpu_computes_in_halves_as_exactly_as_asked(starter: Path, 
     assert len(known) == 2
     assert min(known) > 0.9999
     assert first_use.known_cosines(on_gpu.spec, on_gpu.variant, "cuda") == []
+
+
+def test_where_there_are_no_halves_the_stored_graph_is_measured_as_what_it_is(
+    starter: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(half_graphs, "_make", fails)
+    model = Model.load(starter, device="cuda")
+    model.encode_texts(TEXTS)
+    assert opened == ["stored"]
+    assert first_use.known_cosines(model.spec, model.variant, IN_HALVES) == []
+    assert len(first_use.known_cosines(model.spec, model.variant, "cuda")) == 1
+
+
+def test_a_gpu_that_cannot_be_used_after_all_leaves_no_halves_to_the_processor(
+    starter: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver and CUDA's libraries are there, and no card: ONNX Runtime falls back without a word."""
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda self: ["CPUExecutionProvider"])
+    model = Model.load(starter, device="auto")
+    model.encode_texts(TEXTS)
+    assert (model.device, opened) == ("cpu", ["halves"])  # and then, on the processor, the stored one
+    assert first_use.known_cosines(model.spec, model.variant, IN_HALVES) == []
+    assert first_use.known_cosines(model.spec, model.variant, "cpu")[0] > 0.999999  # halves have less
 
 
 def test_halves_that_are_not_exact_enough_on_this_card_are_left(
@@ -200,6 +250,18 @@ class _SmallCard:
 
     def copy_outputs_to_cpu(self) -> list[NDArray[np.float32]]:
         return [self.found]
+
+
+def test_threads_that_share_a_model_get_each_their_own_rows_though_memory_runs_out() -> None:
+    card = _SmallCard(room=7)
+    bound = BoundSession(card, "sums", device="cpu")  # type: ignore[arg-type]
+
+    def one(seed: int) -> bool:
+        rows = np.random.default_rng(seed).random((20 + seed, 3)).astype(np.float32)
+        return np.array_equal(bound.run({"rows": rows}), rows.sum(axis=1, keepdims=True))
+
+    with ThreadPoolExecutor(5) as pool:
+        assert all(pool.map(one, range(40)))
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ def test_where_nothing_can_be_kept_it_runs_all_the_same(bundle: Path, graphs: Pa
 
 
 def test_only_the_last_few_are_kept(bundle: Path, graphs: Path) -> None:
-    for number in range(6):
+    for number in range(10):
         (graphs / f"old-{number}").mkdir(parents=True)
     brief(bundle)
-    assert len(list(graphs.iterdir())) == 4
+    assert len(list(graphs.iterdir())) == 8
 
 
 def test_small_ones_and_image_towers_are_not_kept(bundle: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,8 @@ def test_soft_labels_in_every_spelling() -> None:
         (([1, 2], [1, 2, 3]), "row 1: 'p' has 3 numbers, and others have 2"),
         ((None, ""), "no row has anything in a column 'p'"),
         (([1.0],), "one number a row"),
+        (([0.5, 0.5], [1, 0], [0.4, 0.4]), "row 2: 'p' is no probabilities"),
+        (([0.5, 0.5], [-1, 2], [0.4, 0.6]), "row 1: 'p' is no probabilities"),
     ],
 )
 def test_soft_labels_that_are_none(values: tuple[object, ...], message: str) -> None:

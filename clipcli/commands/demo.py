@@ -52,7 +52,7 @@ SENTENCES = {
     "horse.png": "a horse",
     "motorcycle_right.png": "a red motorcycle in a garage",
     "rocket.jpg": "a rocket lit up at night",
-    "page.png": "a page of printed text",
+    "page.png": "black letters on white paper",
     "camera.png": "a photographer outdoors",
 }
 

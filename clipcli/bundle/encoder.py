@@ -112,7 +112,7 @@ class Model:
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether `device` may turn out to be a GPU; nothing is opened for it."""
+        """Whether `device` may turn out to be a GPU: no graph is opened for it."""
         return (self._device or self._wanted) != "cpu" and may_use_cuda()
 
     @property
@@ -233,7 +233,7 @@ class Model:
         if opened is None or opened.bound is None:  # a GPU that cannot be used after all
             return False
         self._towers[tower] = opened
-        with suppress(ModelError):
+        with suppress(ModelError, DeviceError):  # not exact enough, or an operator that this card has not in halves
             self._check_first_use(tower, IN_HALVES)
         return tower in self._towers
 
@@ -258,7 +258,7 @@ class Model:
                 device,
                 lambda: tower_cosine(self, read_probe(self.folder, self.spec), tower),
             )
-        except ModelError:
+        except (ModelError, DeviceError):
             self._towers.pop(tower, None)
             raise
 

@@ -190,6 +190,21 @@ def test_halves_that_are_not_exact_enough_on_this_card_are_left(
     assert list(measured) == []
 
 
+def test_halves_that_this_card_cannot_run_are_left(
+    starter: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, runs = BoundSession._run, iter([True])
+
+    def lacks_one(self: BoundSession, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        if next(runs, False):
+            raise native.NotImplemented("Could not find an implementation for Gemm(13)")
+        return plain(self, feeds)
+
+    monkeypatch.setattr(BoundSession, "_run", lacks_one)
+    assert Model.load(starter, device="cuda").encode_texts(TEXTS).shape == (3, 256)
+    assert opened == ["halves", "stored"]
+
+
 def test_a_stored_graph_that_is_not_exact_enough_either_is_an_error(
     starter: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +231,7 @@ def test_bound_runs_give_the_same_numbers_whatever_came_before(starter: Path) ->
     names = session.get_inputs()[0].name, session.get_outputs()[0].name
     bound = BoundSession(session, names[1], device="cpu")
     for seed, count in enumerate((3, 3, 1, 4, 3)):
-        pixels = pictures(session.get_inputs()[0].shape[-1], count, seed)
+        pixels = pictures(read_spec(starter).preprocess.image_size, count, seed)
         (plain,) = session.run([names[1]], {names[0]: pixels})
         np.testing.assert_array_equal(bound.run({names[0]: pixels}), plain)
         turned = pixels[:, :, ::-1]  # does not lie in memory as it is read

@@ -94,7 +94,8 @@ def test_what_an_address_says_in_vain_is_told_and_taken_out(open_page: Callable[
     expect(page.locator(".chip")).to_have_count(1)  # the camera
     expect(page.locator("#search-title")).to_contain_text("19 pictures")
     assert query(page) == {"camera": ["Pixel"]}
-    page.evaluate("history.pushState({}, '', '?view=nowhere'); history.back()")
+    page.evaluate("history.pushState({}, '', '?view=nowhere')")
+    page.go_back()
     page.go_forward()
     expect(page.locator("#alerts")).to_contain_text("view=nowhere")
     assert query(page) == {}

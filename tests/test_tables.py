@@ -49,6 +49,11 @@ def on_terminal(program: str, *, width: int = 80, **environment: str) -> str:
     return shown.decode("utf-8").replace("\r\n", "\n")
 
 
+def bare(shown: str) -> str:
+    """What a terminal was shown, without colours and links."""
+    return re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)
+
+
 def test_a_pipe_gets_aligned_columns_and_whole_paths() -> None:
     long = b"/pictures/" + b"deep/" * 40 + "日本.jpg".encode()
     lines = piped(COLUMNS, [["1", "0.312", PathCell(path=long)], ["10", "-0.1", PathCell(path=b"/a.jpg")]])
@@ -123,14 +128,13 @@ def test_a_terminal_gets_colour_links_and_folded_paths(tmp_path: Path, monkeypat
     assert "\x1b[32m" in shown
     assert "\x1b]8;" in shown
     assert "/same.jpg" not in shown
-    plain = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", shown)
+    plain = bare(shown)
     assert "\x1b" not in plain
     assert "\x07" not in plain
     assert all(cell_len(line) <= 60 for line in plain.split("\n"))
     assert re.sub(r"\s+", "", plain).count("long") == 30  # folded, nothing of it cut off
     assert str(tmp_path) not in plain  # shown from here
-    bare = on_terminal(SHOW, width=60, NO_COLOR="1")
-    assert "\x1b[32m" not in bare
+    assert "\x1b[32m" not in on_terminal(SHOW, width=60, NO_COLOR="1")
 
 
 FOLDED = """
@@ -146,7 +150,7 @@ write_table(columns, rows)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
 def test_a_path_is_folded_at_its_slashes_and_a_label_at_its_blanks() -> None:
-    shown = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", on_terminal(FOLDED, width=52))
+    shown = bare(on_terminal(FOLDED, width=52))
     lines = [line.rstrip() for line in shown.split("\n")]
     assert lines[:7] == [
         "   picture",
@@ -160,7 +164,7 @@ def test_a_path_is_folded_at_its_slashes_and_a_label_at_its_blanks() -> None:
     assert all(len(line) <= 52 for line in lines)
     at = lines[7].index("picture")
     assert " ".join(line[3:at].strip() for line in lines[-5:]).split() == [*["a", "label"] * 9, "that", "ends"]
-    whole = re.sub(r"\x1b\]8;[^\x1b]*\x1b\\|\x1b\[[0-9;]*m", "", on_terminal(FOLDED, width=200))
+    whole = bare(on_terminal(FOLDED, width=200))
     assert whole.count("/photos/2021 a party of all of us/and friends/photo-385.jpg") == 4
 
 
@@ -179,6 +183,57 @@ def test_narrow_columns_stay_and_wide_ones_share(wanted: list[int], room: int) -
     assert all(width <= want for width, want in zip(widths, wanted, strict=True))
     assert widths == wanted or sum(widths) >= min(room, sum(wanted))  # nothing stays empty where something is folded
     assert sum(widths) <= max(room, NARROWEST * len(wanted))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 90)), max_size=5), st.integers(0, 60))
+def test_no_column_gets_less_than_it_needs(columns: list[tuple[int, int]], more: int) -> None:
+    least, wanted = [few for few, _ in columns], [few + rest for few, rest in columns]
+    widths = shared_out(wanted, sum(least) + more, least)
+    assert all(few <= width <= want for few, width, want in zip(least, widths, wanted, strict=True))
+    assert sum(widths) == min(sum(least) + more, sum(wanted))
+
+
+CROWDED = """
+from clipcli.render.tables import *
+numbers = ["top-1", "top-5", "mean per class", "gain of the first"]
+columns = [Column(title="model", wide=True), Column(title="prompts", wide=True)]
+columns += [Column(title=title, right=True) for title in numbers]
+rows = [["starter (fp16)", "the model's, 6 templates", "77.2 %", "91.9 %", "66.5 %", ""],
+        ["starter (fp16)", '"a photo of a {}."', "75.1 %", "90.0 %", "100.0 %", "+12.1"]]
+write_table(columns, rows)
+columns = [Column(title=""), Column(title="name"), Column(title="architecture", wide=True), Column(title="licence")]
+columns += [Column(title="about", right=True), Column(title="ImageNet", right=True), Column(title="file", wide=True)]
+path = PathCell(path=b"/models/of the world/" + b"deep/" * 10 + b"model.onnx")
+write_table(columns, [["*", "openclip-vit-b-16-datacomp", "ViT-B/16, DataComp-1B", "see its card", "598.5 MB",
+                       "73.49 %", path], ["", "other", "", "MIT", "1.71 GB", "", path]])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_narrow_terminal_gets_all_figures_and_all_words_whole() -> None:
+    lines = [line.rstrip() for line in bare(on_terminal(CROWDED, width=60)).split("\n")]
+    assert all(cell_len(line) <= 60 for line in lines)
+    words = " ".join(lines).replace(";", " ").split()
+    figures = ["77.2", "91.9", "66.5", "75.1", "90.0", "100.0", "+12.1", "598.5", "73.49", "1.71"]
+    assert [word for word in words if word in figures] == figures
+    assert {"mean", "class", "gain", "first", "templates", "openclip-vit-b-16-datacomp", "DataComp-1B"} <= set(words)
+    at = lines.index("*  openclip-vit-b-16-datacomp")  # too much for a table: each row by itself, with its headings
+    assert lines[at + 1 : at + 3] == [
+        "  architecture ViT-B/16, DataComp-1B; licence see its card",
+        "  about 598.5 MB; ImageNet 73.49 %",
+    ]
+    assert "".join(line.removeprefix("  ") for line in lines[at + 3 : at + 5]) == (
+        "file /models/of the world/" + "deep/" * 10 + "model.onnx"
+    )
+    assert lines[at + 5 : at + 7] == ["other", "  licence MIT; about 1.71 GB"]
+    wide = bare(on_terminal(CROWDED, width=250))
+    assert "  mean per class  gain of the first\n" in wide
+    assert wide.count("deep/" * 10) == 2
+
+
+def test_a_line_does_not_end_between_a_number_and_its_per_cent() -> None:
+    assert cuts_of("among the first ten 34.6 % of all", 25, path=False) == [20]
+    assert cuts_of("among the first ten 34.6 parts", 25, path=False) == [25]
 
 
 def test_a_score_that_rounds_to_nothing_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:

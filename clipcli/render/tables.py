@@ -132,24 +132,31 @@ def _write_for_terminal(
 ) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from clipcli.render.folding import folded, shared_out
+    from clipcli.render.folding import folded, widths_for
 
     console = Console(highlight=False)
     texts = [[_coloured(cell, console) for cell in row] for row in rows]
-    widths = [max([len(column.title), *(row[i].cell_len for row in texts)]) for i, column in enumerate(columns)]
-    crowded = sum(widths) + len(GAP) * (len(columns) - 1) > console.width
-    # Bars are for the eye only: they give way where a path would have to be folded.
+    natural = [max([len(column.title), *(row[i].cell_len for row in texts)]) for i, column in enumerate(columns)]
+    crowded = sum(natural) + len(GAP) * (len(columns) - 1) > console.width
+    # Bars are for the eye only: they give way where anything else would have to be folded.
     kept = [i for i in range(len(columns)) if not (crowded and any(isinstance(row[i], BarCell) for row in rows))]
-    wide = [i for i in kept if columns[i].wide]
-    taken = sum(widths[i] for i in kept if i not in wide) + len(GAP) * (len(kept) - 1)
-    for i, width in zip(wide, shared_out([widths[i] for i in wide], console.width - taken), strict=True):
-        for row, cells in zip(texts, rows, strict=True):
-            row[i] = folded(row[i], width, path=isinstance(cells[i], PathCell))
+    shown, texts = [columns[i] for i in kept], [[row[i] for i in kept] for row in texts]
+    paths = [any(isinstance(row[i], PathCell) for row in rows) for i in kept]
+    kinds = [
+        "path" if path else "number" if one.right else "wide" if one.wide else "word"
+        for one, path in zip(shown, paths, strict=True)
+    ]
+    titles = [column.title for column in shown]
+    widths = widths_for(titles, texts, kinds, console.width - len(GAP) * (len(kept) - 1))
+    if not widths:
+        _write_stacked(console, shown, texts, paths, breaks)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), header_style="bold")
-    for column in (columns[i] for i in kept):
+    for column, width in zip(shown, widths, strict=True):
         table.add_column(
-            column.title,
+            folded(Text(column.title), width, path=False),
             justify="right" if column.right else "left",
             style=column.style or None,
             no_wrap=True,  # what is too long is folded already
@@ -158,8 +165,48 @@ def _write_for_terminal(
     for number, row in enumerate(texts):
         if number and number in breaks:
             table.add_row()
-        table.add_row(*(row[i] for i in kept))
+        cells = zip(row, widths, paths, strict=True)
+        table.add_row(*(folded(cell, width, path=path) for cell, width, path in cells))
     console.print(table)
+
+
+def _write_stacked(
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Text]],
+    paths: Sequence[bool],
+    breaks: frozenset[int],
+) -> None:
+    """Where no table fits: the name of each row, below it the rest with its headings, line by line."""
+    from rich.text import Text
+
+    from clipcli.render.folding import folded
+
+    named = next((i for i, column in enumerate(columns) if column.title), len(columns))
+    named += named < len(columns) and not columns[named].right
+    room = console.width - len(GAP)
+    for number, row in enumerate(rows):
+        if number and number in breaks:
+            console.print()
+        head = Text(GAP).join(cell for cell in row[:named] if cell.plain)
+        head.stylize("bold")
+        if head.plain:
+            console.print(folded(head, console.width, path=any(paths[:named])), soft_wrap=True)
+        lines: list[Text] = []
+        for column, cell, path in zip(columns[named:], row[named:], paths[named:], strict=True):
+            if not cell.plain:
+                continue
+            item = Text(f"{column.title} " if column.title else "")
+            item.append_text(cell)
+            if column.style:
+                item.stylize(column.style, len(item) - len(cell))
+            if lines and lines[-1].cell_len + len("; ") + item.cell_len <= room and "\n" not in lines[-1].plain:
+                lines[-1].append("; ").append_text(item)
+            else:
+                lines.append(folded(item, room, path=path))
+        for line in lines:
+            for part in line.split("\n"):
+                console.print(Text(GAP) + part, soft_wrap=True)
 
 
 def _coloured(cell: Cell, console: Console) -> Text:

@@ -11,7 +11,7 @@ from clipcli.bundle.encoder import Model
 from clipcli.bundle.installed import check_name, check_new_name, models_folder
 from clipcli.bundle.installed import install as install_bundle
 from clipcli.bundle.placing import check_writable
-from clipcli.bundle.spec import PRECISIONS, ModelSpec, read_spec
+from clipcli.bundle.spec import MODEL_FILE, PRECISIONS, ModelSpec, read_spec
 from clipcli.bundle.tokenizer import Tokenizer
 from clipcli.errors import UsageError
 from export.bundle import check_precisions, export_bundle
@@ -32,6 +32,7 @@ class Exported:
     folder: Path
     spec: ModelSpec
     refused: Mapping[str, str]
+    installed: bool
 
     @property
     def figures(self) -> dict[str, Mapping[str, float]]:
@@ -48,24 +49,37 @@ def export_source(
     photos: Sequence[Path] = (),
     licence: str | None = None,
     image_size: int | None = None,
-    install: bool = True,
+    install: bool | None = None,
     replace: bool = False,
+    renew: bool = False,
     say: Callable[[str], None],
 ) -> Exported:
-    """Export the run or bundle `source` into the folder `output` and install it under `name`.
+    """Export the run or bundle `source` into the folder `output`, or install it under `name`, or both.
 
-    `output` None is `bundle` in a run, and nowhere for a bundle, which then has to be installed. The first of
-    `precisions` is the model's default. Parity is measured on `photos`, else on what a run was validated or trained
-    on, else on made pictures; `say` is told of the last, and of every variant that is refused. `image_size` is of the
-    pictures, in pixels, where they are to be larger than those the model was trained on.
-    Raises UsageError where the name is taken, no place is given or the size does not suit, ModelError where no variant
-    is good enough.
+    `install` None installs where no `output` is given. `output` None is `bundle` in a run, and nowhere for a bundle,
+    which then has to be installed. What an earlier export left in `bundle` stays unless `replace` or `renew` is given
+    (the second for a run that has gone on since), and `say` is told so; an installed model of that name, and a model in
+    `output`, are replaced with `replace` alone. The first of `precisions` is the model's default. Parity is measured on
+    `photos`, else on what a run was validated or trained on, else on made pictures; `say` is told of the last, and of
+    every variant that is refused. `image_size` is of the pictures, in pixels, where they are to be larger than those
+    the model was trained on.
+    Raises UsageError where the name or the place is taken, no place is given or the size does not suit, ModelError
+    where no variant is good enough.
     """
+    install = output is None if install is None else install
     check_precisions(precisions, precisions[0] if precisions else None)
     is_run = (source / RUN_FILE).is_file()
     chosen = (check_new_name if install else check_name)(name or _name_of(source))
     if output is None and not is_run and not install:
         raise UsageError("nowhere to write: give --output FOLDER, or let the model be installed")
+    if output is not None:
+        _check_place(output, replace)
+    place = output or (source / "bundle" if is_run else None)
+    if output is None and place is not None and place.exists() and not (replace or renew):
+        if not install:
+            raise UsageError(f"{place} holds an earlier export: give --output FOLDER, or --replace")
+        say(f"{place} stays as an earlier export left it; --replace writes it anew")
+        place = None
     if install and not replace and (models_folder() / chosen).exists():
         raise UsageError(f"a model called {chosen!r} is already installed: give another --name, or --replace")
     if install:
@@ -75,7 +89,7 @@ def export_source(
         opened = for_larger_pictures(opened, image_size)
     samples, measured_on = _samples(opened, photos, say)
     with tempfile.TemporaryDirectory(prefix="clip-export-") as passing:
-        folder = output or (source / "bundle" if is_run else Path(passing) / "bundle")
+        folder = place or Path(passing) / "bundle"
         spec = export_bundle(
             opened.model,
             folder=folder,
@@ -96,7 +110,16 @@ def export_source(
         )
         if install:
             folder = install_bundle(folder, name=chosen, replace=replace)
-    return Exported(folder=folder, spec=spec, refused=spec.provenance.get("refused", {}))
+    return Exported(folder=folder, spec=spec, refused=spec.provenance.get("refused", {}), installed=install)
+
+
+def _check_place(folder: Path, replace: bool) -> None:
+    """Nothing of a person's is written over: a folder is new, or empty, or has a model that is to be replaced."""
+    if folder.is_dir() and (folder / MODEL_FILE).is_file():
+        if not replace:
+            raise UsageError(f"{folder} holds a model already: name another folder, or give --replace")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already, and is no model: name a folder that is to be made")
 
 
 def _name_of(source: Path) -> str:

@@ -64,8 +64,11 @@ def for_larger_pictures(source: Source, image_size: int) -> Source:
 
     Random crops show things larger in training than whole pictures do later, so that a convolutional tower is often at
     its best some way above the size it was trained at (Touvron et al. 2019, "Fixing the train-test resolution
-    discrepancy"). What was measured at the other size is left out. Raises UsageError.
+    discrepancy"). What was measured at the other size is left out. The size it has already changes nothing. Raises
+    UsageError.
     """
+    if image_size == source.preprocess.image_size:
+        return source
     config = enlarged(source.model.config, image_size)
     model = Clip(config)
     model.load_state_dict(with_positions(source.model.state_dict(), config))

@@ -51,7 +51,11 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Where to write. Default: 'bundle' in the run.", show_default=False
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where to write, instead of installing. Default: 'bundle' in the run, unless one is there.",
+            show_default=False,
         ),
     ] = None,
     photos: Annotated[
@@ -77,8 +81,17 @@ def export(
             show_default=False,
         ),
     ] = None,
-    install: Annotated[bool, typer.Option("--install/--no-install", help="Install the model, ready to use.")] = True,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an installed model of that name.")] = False,
+    install: Annotated[
+        bool | None,
+        typer.Option(
+            "--install/--no-install",
+            help="Install the model, ready to use. Default: unless --output is given.",
+            show_default=False,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the model of that name, and one that is where it is written.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only measure the model that is there; write nothing.")
     ] = False,
@@ -125,8 +138,10 @@ def export(
             say=say,
         )
     show_exported(exported, format)
-    if install:
+    if exported.installed:
         say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
+    else:
+        say(f"written to {exported.folder}")
 
 
 def show_exported(exported: Exported | Imported, format: Format | None) -> None:

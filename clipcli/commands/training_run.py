@@ -75,7 +75,7 @@ def run_training(
         from export.exporting import export_source
 
         with progress_bar("exporting, and measuring each precision"):
-            exported = export_source(trained.run, name=name, replace=replace, say=say)
+            exported = export_source(trained.run, name=name, replace=replace, renew=True, say=say)
     show_exported(exported, None)
     say(f"installed as {exported.spec.name}: clip embed -m {exported.spec.name} FOLDER")
 

@@ -79,6 +79,36 @@ def test_only_a_folder_when_nothing_is_to_be_installed(export: Export, run: Path
     assert not (run / "bundle").exists()
 
 
+def test_an_earlier_export_in_the_run_stays(export: Export, run: Path) -> None:
+    assert export(run, "--precision", "fp32").exit_code == 0
+    other = export(run, "--precision", "fp16", "--name", "other", "--image-size", "32")  # the size it has: no change
+    assert other.exit_code == 0, other.stderr
+    assert "bundle stays as an earlier export left it; --replace writes it anew" in other.stderr
+    assert [variant.precision for variant in read_spec(find_model("other")).variants] == ["fp16"]
+    assert read_spec(run / "bundle").default_precision == "fp32"
+    refused = export(run, "--no-install", "--precision", "fp16")
+    assert (refused.exit_code, "holds an earlier export" in refused.stderr) == (2, True)
+    assert export(run, "--no-install", "--precision", "fp16", "--replace").exit_code == 0
+    assert read_spec(run / "bundle").default_precision == "fp16"
+    assert read_spec(find_model("my-birds")).default_precision == "fp32"
+
+
+def test_a_folder_of_ones_own_needs_no_free_name_and_loses_nothing(export: Export, run: Path, tmp_path: Path) -> None:
+    taken, out = tmp_path / "photos", tmp_path / "out"
+    assert export(run, "--precision", "fp32").exit_code == 0
+    assert export(run, "--precision", "fp16", "-o", out).exit_code == 0  # 'my-birds' is installed, and stays
+    assert read_spec(find_model("my-birds")).default_precision == read_spec(run / "bundle").default_precision == "fp32"
+    assert "holds a model already" in export(run, "--precision", "fp32", "-o", out).stderr
+    assert read_spec(out).default_precision == "fp16"
+    both = export(run, "--precision", "fp32", "-o", out, "--replace", "--install", "--name", "second")
+    assert both.exit_code == 0, both.stderr
+    assert read_spec(out).default_precision == read_spec(find_model("second")).default_precision == "fp32"
+    before = sorted(taken.iterdir())
+    refused = export(run, "--precision", "fp32", "-o", taken, "--replace")
+    assert (refused.exit_code, "is no model" in refused.stderr) == (2, True)
+    assert sorted(taken.iterdir()) == before
+
+
 def test_a_name_that_is_taken_is_found_out_before_the_work(export: Export, run: Path) -> None:
     assert export(run, "--name", "birds", "--precision", "fp32").exit_code == 0
     before = (find_model("birds") / "model.json").stat().st_mtime_ns
@@ -167,7 +197,7 @@ def test_a_refused_variant_is_shown_as_such(export: Export, run: Path, monkeypat
         (["{run}", "--precision", "fp8"], 2, "unknown precision 'fp8'"),
         (["{run}", "--name", "../up"], 2, "not a usable model name"),
         (["{run}", "--photos", "missing.csv"], 4, "missing.csv"),
-        (["{run}", "--image-size", "32"], 2, "32 pixels are not more than the 32"),
+        (["{run}", "--image-size", "24"], 2, "24 pixels are not more than the 32"),
         (["{run}", "--image-size", "44"], 2, "44"),
         (["{run}", "--image-size", "48", "--check"], 2, "--check measures the model that is there"),
     ],

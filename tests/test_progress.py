@@ -10,7 +10,11 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
+from clipcli.render.lines import columns_of, worded
 from clipcli.render.notes import aside, counted, routed, say, write_text
 from clipcli.render.progress import SilentBar, progress_bar
 
@@ -62,6 +66,58 @@ def test_a_terminal_sees_a_bar_with_lines_above_it() -> None:
 
 def test_a_dumb_terminal_sees_lines_only() -> None:
     assert on_terminal(WORK, TERM="dumb") == "skipped [red]a\\x1b[2J.jpg\r\nby the way\r\ndone\r\n"
+
+
+REMARK = (
+    "  note: holiday has 23 pictures with captions: by luck alone 43.5 % are right; "
+    "'clip train --doctor-only' says more"
+)
+
+
+def test_a_narrow_terminal_breaks_no_word() -> None:
+    program = f"""
+from clipcli.render.notes import aside, say
+from clipcli.render.progress import progress_bar
+say({REMARK!r})
+aside({REMARK!r})
+with progress_bar("Embedding", total=40):
+    say({REMARK!r})
+"""
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", on_terminal(program, COLUMNS="40"))
+    folded = [
+        "  note: holiday has 23 pictures with",
+        "  captions: by luck alone 43.5 % are",
+        "  right; 'clip train --doctor-only' says",
+        "  more",
+    ]
+    assert shown.count("\n".join(folded)) == 3
+
+
+def test_what_is_to_be_copied_stays_whole() -> None:
+    path = "/pictures/" + "deep/" * 12
+    assert worded(f"no such file: {path} (look there)", 30) == f"no such file: {path} (look\nthere)"
+    assert (
+        worded("installed as birds: clip embed -m birds FOLDER", 30)
+        == "installed as birds:\nclip embed -m birds FOLDER"
+    )
+    assert (
+        worded("installed as birds: clip embed -m birds FOLDER", 0) == "installed as birds: clip embed -m birds FOLDER"
+    )
+
+
+@given(st.text("a日 ' %7", max_size=80), st.integers(2, 30))
+def test_lines_fit_and_lose_nothing(text: str, width: int) -> None:
+    shown = worded(text, width)
+    assert shown.split() == text.split()
+    margin = len(text) - len(text.lstrip())
+    longest = max((cell_len(word) for word in text.split()), default=0)
+    if text.split() and margin + longest <= width:
+        assert all(cell_len(line) <= width for line in shown.rstrip().split("\n"))
+
+
+def test_only_a_terminal_has_a_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert columns_of(io.StringIO()) == 0
 
 
 def test_a_log_file_sees_lines_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
+from clipcli.render.lines import worded
 from clipcli.render.text import printable
 
 
@@ -56,7 +57,7 @@ class LiveBar:
         self._display.update(self._task, description=printable(label))
 
     def write_above(self, line: str) -> None:
-        self._display.console.print(Text(line), soft_wrap=True)
+        self._display.console.print(Text(worded(line, self._display.console.width)), soft_wrap=True)
 
 
 @contextmanager

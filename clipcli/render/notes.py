@@ -7,19 +7,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from clipcli.render.lines import columns_of, worded
 from clipcli.render.text import printable
 
 _routes: list[Callable[[str], None]] = []
 
 
 def say(line: str) -> None:
-    """Write one line to stderr, above a progress bar where one is showing. A closed stderr is no reason to fail."""
+    """Write one line to stderr, above a progress bar where one is showing; a narrow terminal gets it on several.
+
+    A closed stderr is no reason to fail.
+    """
     safe = printable(line)
     if _routes:
         _routes[-1](safe)
         return
     try:
-        print(safe, file=sys.stderr, flush=True)
+        print(worded(safe, columns_of(sys.stderr)), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
 
@@ -32,8 +36,9 @@ def aside(line: str) -> None:
     except (AttributeError, ValueError):
         return
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb" or os.name == "nt"
+    shown = worded(printable(line), columns_of(sys.stderr))
     try:
-        print(printable(line) if plain else f"\x1b[2m{printable(line)}\x1b[0m", file=sys.stderr, flush=True)
+        print(shown if plain else f"\x1b[2m{shown}\x1b[0m", file=sys.stderr, flush=True)
     except OSError:
         return
 

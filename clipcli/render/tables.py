@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clipcli.render.lines import worded
 from clipcli.render.notes import write_text
 from clipcli.render.text import printable, short_path
 
@@ -72,7 +73,8 @@ def write_heading(text: str) -> None:
         from rich.console import Console
         from rich.text import Text
 
-        Console(highlight=False).print(Text(printable(text), style="bold cyan"), soft_wrap=True)
+        console = Console(highlight=False)
+        console.print(Text(worded(printable(text), console.width), style="bold cyan"), soft_wrap=True)
     else:
         write_text(f"{printable(text)}\n")
 

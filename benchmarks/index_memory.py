@@ -101,7 +101,7 @@ def main() -> None:
         print(
             f"{count:7,} pictures: {together / 1e6:.0f} MB together, {own / 1e6:.0f} MB the run itself; {seconds:.0f} s"
         )
-    print(f"the largest against the smallest: {max(peaks) / min(peaks) - 1:+.1%}")
+    print(f"the largest against the smallest: {100 * (max(peaks) / min(peaks) - 1):+.1f} %")
     for line in describe():
         print(line)
 

@@ -40,7 +40,7 @@ def report(parts: Mapping[str, Part], *, figures: Sequence[tuple[str, str]]) -> 
         lines += ["| | median | spread | ratio | |", "| --- | ---: | ---: | ---: | ---: |"]
         for row in table.rows:
             ratio = f"{row.ratio:.{2 if row.ratio >= 0.1 else 3}f}"
-            lines.append(f"| {row.name} | {row.median} | ±{row.spread:.0%} | {ratio} | {row.rate} |")
+            lines.append(f"| {row.name} | {row.median} | ±{100 * row.spread:.0f} % | {ratio} | {row.rate} |")
     lines += _growth([table for part in parts.values() for table in part.tables])
     return "\n".join(lines) + "\n"
 

@@ -66,7 +66,7 @@ def test_the_page_shows_rates_ratios_and_who_is_missing() -> None:
     assert "- index: 2026-11-20, 5 rounds, load before the start 0.1\n- vectors: 2026-11-20, 3 rounds" in page
     assert "- left out: usearch: no such thing\n" in page
     assert "## Indexing" in page
-    assert "| clip | 4,000 ms | ±0% | 4.00 | 25 images/s |" in page
+    assert "| clip | 4,000 ms | ±0 % | 4.00 | 25 images/s |" in page
     assert "How the cost grows" not in page
 
 

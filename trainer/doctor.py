@@ -69,7 +69,7 @@ def set_aside(refused: Sequence[tuple[str, str]]) -> list[Finding]:
 def small_validation(pictures: int) -> list[Finding]:
     if not 0 < pictures < FEW_PICTURES:
         return []
-    what = f"pictures are held out: recall@10 is {min(1.0, 10 / pictures):.0%} by luck alone"
+    what = f"pictures are held out: recall@10 is {min(100.0, 1000 / pictures):.0f} % by luck alone"
     return [Finding(name="small validation", count=pictures, what=what, then="figures are shown, and say little")]
 
 

@@ -63,7 +63,7 @@ def shares(
     found = []
     for name, source, count in zip(names, sources, plan.counts, strict=True):
         times = count * plan.steps_per_epoch / len(source)
-        what = f"of {plan.batch_size:,} pairs a step ({count / plan.batch_size:.0%}) come from {name}"
+        what = f"of {plan.batch_size:,} pairs a step ({100 * count / plan.batch_size:.0f} %) come from {name}"
         then = f"each of its {len(source):,} is seen {times:.2g} times an epoch"
         found.append(Finding(name="source", count=count, what=what, then=then))
     return found

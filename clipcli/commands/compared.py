@@ -161,8 +161,10 @@ def write_compared(records: Sequence[Record], names: Sequence[str]) -> None:
 
 
 def _shares(record: Record) -> list[Cell]:
-    share, low, high = (100 * cast("float", record[name]) for name in ("value", "low", "high"))
-    cells: list[Cell] = [f"{share:.1f} %", f"{low:.1f} to {high:.1f}"]
+    from clipcli.render.text import percent
+
+    low, high = (100 * cast("float", record[name]) for name in ("low", "high"))
+    cells: list[Cell] = [percent(cast("float", record["value"])), f"{low:.1f} to {high:.1f}"]
     if record["difference"] is None:
         return [*cells, "", ""]
     difference, low, high = (

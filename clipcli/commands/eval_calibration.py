@@ -97,7 +97,9 @@ def calibration(
     bins = reliability(np.minimum(chances.max(axis=1), 1.0), given == seen.wanted)
     error = calibration_error(bins)
     if diagram is not None:
-        _draw(bins, diagram, title=f"{features.model.name}: calibration error {error:.1%}", dark=dark)
+        from clipcli.render.text import percent
+
+        _draw(bins, diagram, title=f"{features.model.name}: calibration error {percent(error)}", dark=dark)
     records: list[Record] = [
         {
             **told_model(features.model),
@@ -131,17 +133,18 @@ def _draw(bins: list[Bin], path: Path, *, title: str, dark: bool) -> None:
 def _write(records: list[Record]) -> None:
     from clipcli.render.notes import write_text
     from clipcli.render.tables import Column, write_table
+    from clipcli.render.text import percent
 
     columns = [Column(title=title, right=True) for title in ("probability", "pictures", "mean", "right")]
     rows: list[list[Cell]] = [
         [
-            f"{record['low']:.0%} - {record['high']:.0%}",
+            f"{100 * cast('float', record['low']):.0f} - {100 * cast('float', record['high']):.0f} %",
             f"{record['pictures']:,}",
-            f"{record['probability']:.1%}",
-            f"{record['right']:.1%}",
+            percent(cast("float", record["probability"])),
+            percent(cast("float", record["right"])),
         ]
         for record in records
         if record["pictures"]
     ]
     write_table(columns, rows)
-    write_text(f"\nexpected calibration error: {cast('float', records[0]['calibration_error']):.1%}\n")
+    write_text(f"\nexpected calibration error: {percent(cast('float', records[0]['calibration_error']))}\n")

@@ -90,6 +90,7 @@ def class_records(
 def write_figures(records: Sequence[Record], classes: Sequence[Record]) -> None:
     """The ways of asking with what the first gains over the others, in points; then the classes."""
     from clipcli.render.tables import BarCell, Column, write_heading, write_table
+    from clipcli.render.text import percent
 
     columns = [Column(title="model", wide=True), Column(title="prompts", wide=True)]
     columns += [Column(title=title, right=True) for title in ("top-1", "top-5", "mean per class", "gain of the first")]
@@ -101,7 +102,14 @@ def write_figures(records: Sequence[Record], classes: Sequence[Record]) -> None:
         top1 = cast("float", record["top1"])
         first = first if name == seen else top1
         gain = "" if name != seen else f"{100 * (first - top1):+.1f}"
-        rows.append([name, _asked(record), *(f"{record[of]:.1%}" for of in ("top1", "top5", "mean_per_class")), gain])
+        rows.append(
+            [
+                name,
+                _asked(record),
+                *(percent(cast("float", record[of])) for of in ("top1", "top5", "mean_per_class")),
+                gain,
+            ]
+        )
         seen = name
     write_table(columns, rows)
     if classes:
@@ -116,7 +124,7 @@ def write_figures(records: Sequence[Record], classes: Sequence[Record]) -> None:
             [
                 str(record["label"]),
                 f"{record['pictures']:,}",
-                f"{record['top1']:.1%}",
+                percent(cast("float", record["top1"])),
                 BarCell(share=cast("float", record["top1"])),
                 f"{record['taken_for']} ({record['times']:,})" if record["taken_for"] else "",
             ]

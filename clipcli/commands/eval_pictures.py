@@ -36,13 +36,14 @@ def draw(
     if confusion is not None:
         from clipcli.render.confusion_figure import draw_confusion
         from clipcli.render.figure_style import DARK, LIGHT
+        from clipcli.render.text import percent
 
         right = float((given == examples.wanted).mean())
         draw_confusion(
             confusion_matrix(examples.wanted, given, len(prototypes)),
             examples.spoken,
             confusion,
-            title=f"{model}: {right:.1%} of {len(given):,} pictures right",
+            title=f"{model}: {percent(right)} of {len(given):,} pictures right",
             look=DARK if dark else LIGHT,
         )
         say(f"{confusion}: {len(prototypes):,} classes")

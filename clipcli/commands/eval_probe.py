@@ -254,6 +254,7 @@ def _record(
 
 def _write(records: list[Record]) -> None:
     from clipcli.render.tables import Column, write_table
+    from clipcli.render.text import percent
 
     columns = [Column(title=""), Column(title="fitted to", right=True), Column(title="C", right=True)]
     columns += [Column(title="top-1", right=True), Column(title="mean per class", right=True)]
@@ -262,6 +263,6 @@ def _write(records: list[Record]) -> None:
         shots = record["shots"]
         name = "zero-shot" if shots == 0 else "all" if shots is None else f"{shots} of each class"
         strength = "" if record["strength"] is None else f"{record['strength']:.3g}"
-        shares = (f"{record[of]:.1%}" for of in ("top1", "mean_per_class"))
+        shares = (percent(cast("float", record[of])) for of in ("top1", "mean_per_class"))
         rows.append([name, f"{record['fitted']:,}" if record["fitted"] else "", strength, *shares])
     write_table(columns, rows)

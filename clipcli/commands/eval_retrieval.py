@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -95,14 +95,15 @@ def retrieval(
 
 def _write(records: list[Record]) -> None:
     from clipcli.render.tables import Column, write_table
+    from clipcli.render.text import percent
 
-    columns = [Column(title="model", wide=True), Column(title="")]
+    columns = [Column(title="model", wide=True), Column(title="direction")]
     columns += [Column(title=title, right=True) for title in ("R@1", "R@5", "R@10", "median rank")]
     rows: list[list[Cell]] = [
         [
             f"{record['model']} ({record['precision']})",
             SHOWN[str(record["direction"])],
-            *(f"{record[f'recall{k}']:.1%}" for k in (1, 5, 10)),
+            *(percent(cast("float", record[f"recall{k}"])) for k in (1, 5, 10)),
             f"{record['median_rank']:,g}",
         ]
         for record in records

@@ -110,6 +110,7 @@ def robustness(
 
 def _write(records: list[Record]) -> None:
     from clipcli.render.tables import Column, write_table
+    from clipcli.render.text import percent
 
     columns = [Column(title="model", wide=True), Column(title="change")]
     columns += [Column(title=title, right=True) for title in ("top-1", "top-5", "mean per class", "lost")]
@@ -119,7 +120,7 @@ def _write(records: list[Record]) -> None:
         top1 = cast("float", record["top1"])
         whole = top1 if record["change"] == "none" else whole
         lost = "" if record["change"] == "none" else f"{100 * (whole - top1):z.1f}"
-        shares = (f"{record[of]:.1%}" for of in ("top1", "top5", "mean_per_class"))
+        shares = (percent(cast("float", record[of])) for of in ("top1", "top5", "mean_per_class"))
         rows.append([f"{record['model']} ({record['precision']})", str(record["change"]), *shares, lost])
     write_table(columns, rows)
 

@@ -40,7 +40,9 @@ def judged_gallery(records: Sequence[Record], names: Sequence[str], *, every_lab
 
 
 def _figures(record: Record) -> tuple[str, ...]:
+    from clipcli.render.text import percent
+
     chance = cast("float | None", record["probability"])
     cosine = cast("float | None", record["cosine"])
-    certain = () if chance is None else (f"{chance:.1%}",)
+    certain = () if chance is None else (percent(chance),)
     return (*certain, f"cosine {cosine:z.3f}") if cosine is not None else certain

@@ -73,6 +73,7 @@ def judgement(path: bytes, label: str, rank: int, cosine: float | None, probabil
 def write_judged(records: Sequence[Record]) -> None:
     """Pictures with their labels as a table; nothing at all for none."""
     from clipcli.render.tables import BarCell, Cell, Column, PathCell, write_table
+    from clipcli.render.text import percent
 
     rows: list[list[Cell]] = []
     columns = [Column(title="picture", wide=True), Column(title="label", wide=True), Column(title="cosine", right=True)]
@@ -87,7 +88,7 @@ def write_judged(records: Sequence[Record]) -> None:
         ]
         if certain:
             share = cast("float | None", record["probability"])
-            row += ["" if share is None else f"{share:.1%}", BarCell(share=share or 0.0)]
+            row += ["" if share is None else percent(share), BarCell(share=share or 0.0)]
         rows.append(row)
     if rows:
         write_table(columns, rows)

@@ -89,6 +89,8 @@ def _facts(folder: Path, spec: ModelSpec) -> list[tuple[str, str]]:
 
 def parity_lines(parity: Mapping[str, float]) -> list[str]:
     """How near a variant comes to the exact towers, in words; what is not known by name here stands as it is."""
+    from clipcli.render.text import percent
+
     if not parity:
         return ["not measured"]
     left = dict(parity)
@@ -99,7 +101,7 @@ def parity_lines(parity: Mapping[str, float]) -> list[str]:
     cosines = [f"{what} {left.pop(name):.6g}" for what, name in _COSINES.items() if name in left]
     lines = [f"{told}, smallest cosine to the exact vectors: {', '.join(cosines)}" if cosines else told]
     if "top10_overlap" in left:
-        lines.append(f"of the first ten pictures found {100 * left.pop('top10_overlap'):.1f} % stay the same")
+        lines.append(f"of the first ten pictures found {percent(left.pop('top10_overlap'))} stay the same")
     if "recall10_change" in left:
         lines.append(f"the right picture among the first ten (R@10): {left.pop('recall10_change'):.2f} points off")
     return lines + ([_readable(left)] if left else [])
@@ -120,6 +122,8 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
 
 
 def _readable(value: Any, key: str = "") -> str:
+    from clipcli.render.text import percent
+
     if isinstance(value, Mapping):
         return ", ".join(f"{_plain(str(name))} {_readable(one, str(name))}" for name, one in value.items())
     if isinstance(value, list | tuple):
@@ -127,7 +131,7 @@ def _readable(value: Any, key: str = "") -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, float):
-        return f"{100 * value:.1f} %" if _is_share(key, value) else f"{value:.6g}"
+        return percent(value) if _is_share(key, value) else f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -82,10 +82,11 @@ def run_training(
 
 def _nothing_to_install(run: Path, trained: Trained) -> str:
     """Of a run that has learnt to predict words, for comparison with one that matches pictures and texts."""
+    from clipcli.render.text import percent
     from trainer.options import TrainOptions
 
     objective = TrainOptions.load(run).objective
-    shown = ", ".join(f"{key} {100 * value:.1f} %" for key, value in trained.metrics.items() if key.endswith("/top1"))
+    shown = ", ".join(f"{key} {percent(value)}" for key, value in trained.metrics.items() if key.endswith("/top1"))
     writes = f"; it writes captions: clip caption {shlex.quote(str(run))} IMAGE" if objective == "caption" else ""
     return f"nothing is installed: --objective {objective} leaves no text tower to search by{writes}" + (
         f" ({shown})" if shown else ""

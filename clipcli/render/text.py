@@ -36,6 +36,11 @@ def readable_size(count: int) -> str:
     return f"{count} B"
 
 
+def percent(share: float) -> str:
+    """A share for a person: `79.2 %` of 0.792."""
+    return f"{100 * share:.1f} %"
+
+
 def path_fields(path: bytes) -> dict[str, str]:
     """A path for a script: `{"path": …}`, and `path_b64` beside it where the bytes are not UTF-8.
 

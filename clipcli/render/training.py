@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from clipcli.render.notes import counted, say
 from clipcli.render.progress import Bar, progress_bar
+from clipcli.render.text import percent
 
 WALK_WIDTH = 18  # of a column
 WAYS = (("text_to_image", "text→image"), ("image_to_text", "image→text"))
@@ -140,7 +141,7 @@ class TrainingReport:
             recalls = [_recalls(found, way, shown) for way, shown in WAYS if f"{way}@10" in found]
             told = [f"R@1/5/10 {', '.join(recalls)}"] if recalls else []
             if "top1" in found:
-                told.append(f"top-1 {100 * found['top1']:.1f} %")
+                told.append(f"top-1 {percent(found['top1'])}")
             say(f"  {name}: {'; '.join(told)}")
 
     def walked(self, rows: Sequence[Mapping[str, Any]], chosen: float) -> None:
@@ -166,7 +167,7 @@ def _short(name: str) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
+    return "" if value is None else percent(value)
 
 
 def _recalls(found: Mapping[str, float], way: str, shown: str) -> str:

@@ -211,3 +211,16 @@ def test_types_are_strict_without_exemptions() -> None:
     assert "overrides" not in mypy
     for path in modules():
         assert not re.search(r"#\s*(type:\s*ignore|mypy:)", path.read_text("utf-8")), f"{path.name} is exempt somewhere"
+
+
+def test_per_cent_is_spelled_one_way() -> None:
+    """`79.2 %`, with a blank, in all that the program writes (formats as `.1%` would not) and in the documentation."""
+    texts = {path: path.read_text("utf-8") for path in PAGES}
+    for name in (*PACKAGES, "benchmarks", "docs"):
+        for path in (ROOT / name).rglob("*.py"):
+            if path.name != "html_page.py":  # the measures of its style sheet
+                nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+                said = (node.value for node in nodes if isinstance(node, ast.Constant))
+                texts[path] = "\n".join(text for text in said if isinstance(text, str))
+    joined = {path: re.findall(r"(?<![\w%])\d[\d.,]*%(?!\w)", text) for path, text in texts.items()}
+    assert not {str(path): found for path, found in joined.items() if found}

@@ -58,10 +58,10 @@ def test_the_doctor_says_what_share_each_source_has(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     found = [record for record in json.loads(done.stdout) if record["name"] == "source"]
     assert [(record["count"], record["what"].split(" come")[0]) for record in found] == [
-        (12, "of 16 pairs a step (75%)"),
-        (4, "of 16 pairs a step (25%)"),
+        (12, "of 16 pairs a step (75 %)"),
+        (4, "of 16 pairs a step (25 %)"),
     ]
-    assert "12 of 16 pairs a step (75%) come from pairs; each of its" in done.stderr
+    assert "12 of 16 pairs a step (75 %) come from pairs; each of its" in done.stderr
     done = clip("train", f"{pairs}@0", classes, "--scratch", "--doctor-only")
     assert (done.exit_code, done.stderr) == (2, "clip: give as many weights as sources, each above 0\n")
     done = clip("train", f"{pairs}@3", classes, "--scratch", "--set", "weights=1,2", "--doctor-only")

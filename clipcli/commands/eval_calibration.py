@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    LABELLED_DATA_HELP,
     DarkOption,
     ImageColumnOption,
     NoCacheOption,
@@ -37,7 +38,7 @@ def calibration(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
+            help=LABELLED_DATA_HELP,
             show_default=False,
         ),
     ],

@@ -11,6 +11,7 @@ import typer
 
 from clipcli.commands.compared import FIELDS, SHOWN, asked_of, compared, write_compared
 from clipcli.commands.measuring import (
+    EITHER_DATA_HELP,
     DarkOption,
     ImageColumnOption,
     NoCacheOption,
@@ -54,7 +55,7 @@ def compare(
         typer.Option(
             "--on",
             metavar="DATA",
-            help="Class folders, a table with labels or captions, or a library; give several.",
+            help=EITHER_DATA_HELP,
             show_default=False,
         ),
     ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    LABELLED_DATA_HELP,
     DarkOption,
     ImageColumnOption,
     NoCacheOption,
@@ -47,7 +48,7 @@ def probe(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
+            help=LABELLED_DATA_HELP,
             show_default=False,
         ),
     ],
@@ -61,11 +62,11 @@ def probe(
         ),
     ] = None,
     shots: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--shots",
             metavar="N,N,...",
-            help="Fit with so few pictures of each class as well, as 1,2,4,8,16; the mean of three draws.",
+            help="Fit with so few pictures of each class as well, as 1,2,4,8,16; the mean of three draws. Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -136,9 +137,11 @@ def probe(
         draw_shots(points, curve, zero_shot=ends[0], whole=ends[1], title=title, look=DARK if dark else LIGHT)
     if written == "table":
         _write(records)
+        _say_ends(records)
         say_how([features], len(examples.pictures))
     else:
         write_records(records, format=written, fields=FIELDS)
+        _say_ends(records)
     refusals.raise_at_the_end()
 
 
@@ -178,13 +181,15 @@ def _parts(seen: Labelled, *, own: int | None, seed: int) -> Parts:
     return Parts(train=found.train, validation=found.validation, test=np.arange(own, len(seen.wanted)))
 
 
-def _counts(shots: str | None) -> list[int]:
+def _counts(shots: list[str] | None) -> list[int]:
+    """The numbers of all the options, each of which may have several."""
+    told = ",".join(shots or ())
     try:
-        counts = sorted({int(part) for part in shots.split(",")}) if shots else []
+        counts = sorted({int(part) for part in told.split(",")}) if shots else []
     except ValueError:
         counts = [0]
     if counts and counts[0] < 1:
-        raise UsageError(f"--shots takes numbers above zero with commas between them, not {shots!r}")
+        raise UsageError(f"--shots takes numbers above zero with commas between them, not {told!r}")
     return counts
 
 
@@ -252,6 +257,25 @@ def _record(
     }
 
 
+def _say_ends(records: list[Record]) -> None:
+    """A line where the sweep found its best strength at an end of what it goes through."""
+    from clipcli.evaluate.probe import HIGHEST, LOWEST
+    from clipcli.render.notes import say
+
+    ends = [record for record in records if record["strength"] in (LOWEST, HIGHEST)]
+    if ends:
+        which = " and ".join(f"C = {end:g}" for end in (LOWEST, HIGHEST) if any(one["strength"] == end for one in ends))
+        say(
+            f"{which} ({', '.join(map(_fitted_to, ends))}): the end of the sweep, {LOWEST:g} to {HIGHEST:g}; "
+            "a better one may lie beyond, unless all near it are equally good"
+        )
+
+
+def _fitted_to(record: Record) -> str:
+    shots = record["shots"]
+    return "zero-shot" if shots == 0 else "all" if shots is None else f"{shots} of each class"
+
+
 def _write(records: list[Record]) -> None:
     from clipcli.render.tables import Column, write_table
     from clipcli.render.text import percent
@@ -260,9 +284,7 @@ def _write(records: list[Record]) -> None:
     columns += [Column(title="top-1", right=True), Column(title="mean per class", right=True)]
     rows: list[list[Cell]] = []
     for record in records:
-        shots = record["shots"]
-        name = "zero-shot" if shots == 0 else "all" if shots is None else f"{shots} of each class"
         strength = "" if record["strength"] is None else f"{record['strength']:.3g}"
         shares = (percent(cast("float", record[of])) for of in ("top1", "mean_per_class"))
-        rows.append([name, f"{record['fitted']:,}" if record["fitted"] else "", strength, *shares])
+        rows.append([_fitted_to(record), f"{record['fitted']:,}" if record["fitted"] else "", strength, *shares])
     write_table(columns, rows)

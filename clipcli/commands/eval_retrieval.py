@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    CAPTIONED_DATA_HELP,
     ImageColumnOption,
     ModelsOption,
     NoCacheOption,
@@ -37,7 +38,7 @@ def retrieval(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A .csv, .tsv or .parquet file with captions (.parquet: extra 'parquet').",
+            help=CAPTIONED_DATA_HELP,
             show_default=False,
         ),
     ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from clipcli.commands.measuring import (
+    LABELLED_DATA_HELP,
     DarkOption,
     ImageColumnOption,
     ModelsOption,
@@ -36,7 +37,7 @@ def robustness(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
+            help=LABELLED_DATA_HELP,
             show_default=False,
         ),
     ],

@@ -9,6 +9,7 @@ import typer
 
 from clipcli.commands.eval_figures import CLASS_FIELDS, FIELDS, class_records, prompt_records, write_figures
 from clipcli.commands.measuring import (
+    LABELLED_DATA_HELP,
     DarkOption,
     ImageColumnOption,
     ModelsOption,
@@ -41,7 +42,7 @@ def zero_shot(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, or a .csv, .tsv or .parquet file with labels (.parquet: extra 'parquet').",
+            help=LABELLED_DATA_HELP,
             show_default=False,
         ),
     ] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clipcli.commands.options import Device, Format, Precision, installed_names
-from clipcli.errors import InputError, NotFoundError, UsageError
+from clipcli.errors import DataError, InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from clipcli.datasets.measured import Measured
     from clipcli.datasets.rows import Row
 
+_TABLES = ".csv, .tsv, .jsonl or .parquet file (.parquet: extra 'parquet') or WebDataset tars"
+LABELLED_DATA_HELP = f"A folder of class folders; a {_TABLES} with labels; or a library file (tags by hand)."
+CAPTIONED_DATA_HELP = f"A {_TABLES} with captions."
+EITHER_DATA_HELP = f"Class folders, a {_TABLES} with labels or captions, or a library file; give several."
 MODELS_HELP = "An installed model, a model folder, a training run or a weights file; give several to compare them."
 MODEL_HELP = "An installed model by name, a model folder, a training run or a weights file."
 ModelsOption = Annotated[
@@ -57,6 +61,8 @@ def read_rows(data: Path, image_column: str | None, text_column: str | None) -> 
     from clipcli.render.notes import counted, say
 
     source = read_source(data, image_column=image_column, text_column=text_column)
+    if not source.rows and not library_in(data):
+        raise DataError(_why_nothing(data, source.refused))
     for where, reason in source.refused[:3]:
         say(f"left out {where}: {reason}")
     if len(source.refused) > 3:
@@ -69,6 +75,22 @@ def read_rows(data: Path, image_column: str | None, text_column: str | None) -> 
             shown = ", ".join(empty[:3]) + (", …" if len(empty) > 3 else "")
             say(f"left out {counted(len(empty), 'class', 'classes')} without pictures: {shown}")
     return source.rows
+
+
+def _why_nothing(data: Path, refused: Sequence[tuple[str, str]]) -> str:
+    """What is wrong with data of which no row can be used, by the commonest reason."""
+    from clipcli.datasets.tar_pairs import is_shards
+
+    if not refused:
+        return f"{data} has no rows: below its heading it needs one for each picture, with what is said of it"
+    reasons = [reason for _, reason in refused]
+    commonest = max(dict.fromkeys(reasons), key=reasons.count)
+    share = f"{reasons.count(commonest):,} of {len(refused):,}" if len(set(reasons)) > 1 else f"all {len(refused):,}"
+    found = f"{share} rows: {commonest}, as {next(where for where, reason in refused if reason == commonest)}"
+    if commonest != "missing file" or is_shards(data):
+        return f"{data} has no row that can be used ({found})"
+    beside = data.resolve().parent
+    return f"{data} names no picture that is there ({found}): a relative name is looked for in {beside}"
 
 
 def rows_of(data: Path | None, db: Path | None, image_column: str | None, text_column: str | None) -> list[Row]:

@@ -110,11 +110,13 @@ def captioned(rows: Iterable[Row], *, where: str) -> Captioned:
     for row in rows:
         if row.captions:
             by_picture.setdefault(row.image, (row, []))[1].extend(row.captions)
-    if len(by_picture) < 2:
+    if not by_picture:
         raise DataError(
-            f"{where} has captions of fewer than two pictures: a column 'caption', 'captions' or 'text' has them "
+            f"{where} has no captions: a column 'caption', 'captions' or 'text' has them "
             "(or one named with --text-column)"
         )
+    if len(by_picture) < 2:
+        raise DataError(f"{where} has captions of one picture only, and at least two are needed")
     texts = [(text, at) for at, (_, said) in enumerate(by_picture.values()) for text in said]
     return Captioned(
         pictures=tuple(map(content_of, by_picture)),

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from clipcli.errors import MissingExtraError
 
-__all__ = ["Parts", "best_strength", "few_of_each", "fitted_answers", "split", "split_without_test"]
+__all__ = [
+    "HIGHEST",
+    "LOWEST",
+    "Parts",
+    "best_strength",
+    "few_of_each",
+    "fitted_answers",
+    "split",
+    "split_without_test",
+]
 
 STEPS_A_DECADE = 8
 MOST_STEPS = 6 * STEPS_A_DECADE  # from 1e-6 to 1e6
@@ -124,3 +133,6 @@ def best_strength(score: Callable[[float], float]) -> float:
 
 def strength_of(step: int) -> float:
     return float(10.0 ** (step / STEPS_A_DECADE))
+
+
+LOWEST, HIGHEST = strength_of(-MOST_STEPS), strength_of(MOST_STEPS)  # where the sweep ends

@@ -94,8 +94,8 @@ def _draw(
         label.set(**letters_for(name))
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xlabel("taken for", fontsize=LABEL, color=look.ink)
-    axes.set_ylabel("is", fontsize=LABEL, color=look.ink)
+    axes.set_xlabel("predicted label", fontsize=LABEL, color=look.ink)
+    axes.set_ylabel("true label", fontsize=LABEL, color=look.ink)
     if len(names) <= MOST_NUMBERED:
         colours = matplotlib.colormaps[look.colours]
         for row in places:

@@ -188,6 +188,34 @@ def test_models_side_by_side(evaluate: Eval, classes: Path, bundle: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "captions.csv is empty"),
+        ("image,caption\n", "captions.csv has no rows: below its heading it needs one for each picture"),
+        (
+            "image,caption\na.png,one\nb.png,two\n",
+            "captions.csv names no picture that is there (all 2 rows: missing file, as captions.csv line 2: a.png): "
+            "a relative name is looked for in ",
+        ),
+        (
+            "image,caption\nclasses/red/0.png,\nclasses/blue/0.png,\ngone.png,gone\n",
+            "captions.csv has no row that can be used (2 of 3 rows: empty caption, as captions.csv line 2)",
+        ),
+        ("image,caption\nclasses/red/0.png,red\n", "captions.csv has captions of one picture only"),
+    ],
+)
+def test_a_table_without_use_says_why(evaluate: Eval, classes: Path, tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "captions.csv").write_text(content)
+    for command in ("retrieval", "zero-shot"):
+        outcome = evaluate(command, "captions.csv")
+        assert outcome.exit_code == 12
+        assert len(outcome.stderr.splitlines()) == 1
+        if command == "retrieval" or "one picture" not in said:
+            assert f"clip: {said}" in outcome.stderr
+    assert str(tmp_path) in outcome.stderr or "looked for" not in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["zero-shot"], 2, "either DATA or --library"),
@@ -198,7 +226,7 @@ def test_models_side_by_side(evaluate: Eval, classes: Path, bundle: Path, tmp_pa
         (["zero-shot", "classes", "--templates", "x", "--template-set", "photos"], 2, "either --templates"),
         (["zero-shot", "classes", "--confusion", "c.gif"], 2, "does not end in one of"),
         (["zero-shot", "classes", "-m", "other", "--per-class"], 2, "about one model"),
-        (["retrieval", "classes"], 12, "fewer than two pictures"),
+        (["retrieval", "classes"], 12, "has no captions"),
     ],
 )
 def test_a_senseless_command_line(evaluate: Eval, classes: Path, arguments: list[str], code: int, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from clipcli.datasets.examples import labelled
 from clipcli.datasets.features import Features
 from clipcli.datasets.sources import read_source
 from clipcli.errors import MissingExtraError
+from clipcli.evaluate import probe
 from clipcli.evaluate.probe import best_strength, few_of_each, fitted_answers, split
 from tests.measuring.conftest import Eval
 from tests.tiny_bundle import COLOURS
@@ -56,6 +58,26 @@ def test_the_sweep_finds_the_one_peak_there_is(peak: int) -> None:
     assert len(tried) == len(set(tried)) <= 15  # not all 97
 
 
+@pytest.mark.parametrize("format", ["table", "json"])
+@pytest.mark.parametrize(
+    ("strengths", "said"),
+    [
+        ([1e-6, 0.1], "C = 1e-06 (1 of each class): the end of the sweep, 1e-06 to 1e+06; a better one may lie beyond"),
+        ([1e-6, 1e6], "C = 1e-06 and C = 1e+06 (1 of each class, all): the end of the sweep"),
+        ([0.1, 10.0], ""),
+    ],
+)
+def test_a_strength_at_an_end_of_the_sweep_is_said(
+    evaluate: Eval, classes: Path, monkeypatch: pytest.MonkeyPatch, strengths: list[float], said: str, format: str
+) -> None:
+    left = list(strengths)
+    monkeypatch.setattr(probe, "best_strength", lambda score: score(1.0) * 0 + left.pop(0))
+    outcome = evaluate("probe", classes, "--shots", "1", "--format", format)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert said in outcome.stderr
+    assert ("sweep" in outcome.stderr) is bool(said)
+
+
 def test_answers_are_those_of_scikit_learn() -> None:
     vectors, labels = clusters()
     peer = LogisticRegression(C=0.316, max_iter=1000).fit(vectors[::2], labels[::2])
@@ -88,7 +110,8 @@ def test_the_command_and_its_curve(evaluate: Eval, classes: Path, tmp_path: Path
     with Image.open(tmp_path / "shots.png") as figure:
         assert figure.width > 1000
     assert evaluate(*command).stdout == outcome.stdout
-    assert "2 of each class" in evaluate("probe", classes, "--shots", "2").stdout
+    shown = evaluate("probe", classes, "--shots", "2", "--shots", "1,3").stdout
+    assert re.findall(r"^(\d) of each class", shown, re.MULTILINE) == ["1", "2", "3"]
 
 
 def shaded(folder: Path, numbers: range, colours: tuple[str, ...] = tuple(COLOURS)) -> Path:

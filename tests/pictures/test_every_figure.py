@@ -96,7 +96,7 @@ def test_confusion(classes: int, look: Look, tmp_path: Path, drawn: list[Any]) -
     check(drawn[0])
     side = drawn[0].axes[0].get_window_extent()
     names_wide = max(text.get_window_extent().width for text in drawn[0].axes[0].get_yticklabels())
-    assert side.x0 - names_wide < 140  # pixels: no more room than the names and "is" take
+    assert side.x0 - names_wide < 140  # pixels: no more room than the names and "true label" take
 
 
 @LOOKS

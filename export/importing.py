@@ -85,7 +85,7 @@ def import_model(
             say=say,
         )
         write_stamps(folder, spec)
-    return Exported(folder=target, spec=spec, refused=spec.provenance.get("refused", {}))
+    return Exported(folder=target, spec=spec, refused=spec.provenance.get("refused", {}), installed=True)
 
 
 def _check_space(target: Path, model: Clip, precisions: Sequence[str]) -> None:

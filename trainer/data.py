@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from clipcli.bundle.spec import Preprocess, read_spec
-from clipcli.bundle.tokenizer import Tokenizer
+from clipcli.bundle.spec import Preprocess
 from clipcli.datasets.rows import Row, Stored
 from clipcli.datasets.sources import read_source
 from clipcli.errors import DataError, ImageError
 from trainer.architectures import architecture
-from trainer.doctor import diagnose, set_aside, small_validation
+from trainer.beginning import tokenizer_of
+from trainer.doctor import Finding, diagnose, set_aside, small_validation
 from trainer.judging import LEAST_PAIRS, DataSummary, count, judge, remark
 from trainer.mixing import check_shares, grouping, shares
 from trainer.options import TrainOptions
 from trainer.pictures import PictureStore, available_memory
+from trainer.soft_labels import SoftLabels, read_soft_labels
 from trainer.split import Split
 from trainer.teacher import teacher_side
 from trainer.validation import ValidationSet
@@ -40,6 +41,7 @@ class Data:
     sets: list[ValidationSet]
     split: Split
     summary: DataSummary
+    soft: SoftLabels | None = None
 
     def texts(self, templates: Sequence[str]) -> Iterable[str]:
         """Every text training can show, to learn a vocabulary from; labels once with each template."""
@@ -72,13 +74,16 @@ def prepare_data(
 
     Raises:
         NotFoundError: a source does not exist.
-        DataError: it cannot be read, or too little is left to train on; `summarise` was called before.
+        DataError: it cannot be read, or soft labels cannot, or too little is left to train on; `summarise` was called
+            before, unless it cannot be read at all.
     """
     rows: list[Row] = []
     summary = DataSummary()
     columns = [column for column in (options.group, options.soft_labels) if column is not None]
     read = _read(options.data, options, rows, summary, columns)
     names, sources = [name for name, _ in read], [numbers for _, numbers in read]
+    if not known:
+        _read(options.keep, options, [], DataSummary())  # what is only needed at the end is better missed now
     train_rows = len(rows)
     held = _read(options.validation, options, rows, summary)
 
@@ -109,6 +114,9 @@ def prepare_data(
         _diagnose(summary, store, sources, held, options)
     mixed = [] if known else shares(names, sources, options, pairs=summary.training)
     summary.findings += mixed
+    soft, complaint = _soft_labels(rows, sources, options)
+    if complaint is not None and not known:
+        summary.findings.append(Finding(name="soft labels", count=1, what=str(complaint), then="no run begins"))
     useful = True
     if options.group is not None:
         line, useful = grouping(rows, [number for source in sources for number in source], options.group)
@@ -119,8 +127,10 @@ def prepare_data(
     check_shares(mixed, names)
     if not useful:
         raise DataError(line)
+    if complaint is not None:
+        raise complaint
     groups = [source for source in sources if source]
-    return Data(rows=rows, groups=groups, store=store, sets=sets, split=split, summary=summary)
+    return Data(rows=rows, groups=groups, store=store, sets=sets, split=split, summary=summary, soft=soft)
 
 
 def read_sets(
@@ -162,6 +172,19 @@ def _read(
         rows.extend(source.rows)
         summary.refused.extend(source.refused)
     return read
+
+
+def _soft_labels(
+    rows: Sequence[Row], sources: Sequence[Sequence[int]], options: TrainOptions
+) -> tuple[SoftLabels | None, DataError | None]:
+    """Those of the rows that are trained on, or what is wrong with them; neither where none are asked for."""
+    if options.soft_labels is None:
+        return None, None
+    used = [number for source in sources for number in source]
+    try:
+        return read_soft_labels(rows, used, int(options.group is not None), options.soft_labels), None
+    except DataError as error:
+        return None, error
 
 
 def _hold_out(store: PictureStore, sources: Sequence[Sequence[int]], options: TrainOptions) -> list[int]:
@@ -226,7 +249,7 @@ def _diagnose(
     others = [number for _, numbers in held for number in numbers]
     lengths: Callable[[Sequence[str]], list[int]] | None
     if options.start is not None:
-        words = Tokenizer.of(Path(options.start), read_spec(Path(options.start)))
+        words = tokenizer_of(Path(options.start))
         lengths, context = words.full_lengths, words.context_length
     else:
         texts = [text for number in used for text in store.rows[number].captions]

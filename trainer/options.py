@@ -67,7 +67,7 @@ class TrainOptions:
     by_pairs: tuple[str, ...] = ()  # options that the number of pairs will decide; none once a run has begun
     patience: int = 0  # epochs without a better one after which a run stops; 0 never stops early
 
-    image_size: int = 0  # pixels to fine-tune at, more than the start model has; 0 keeps its own
+    image_size: int = 0  # pixels to fine-tune at, no fewer than the start model has; 0 keeps its own
     final_resolution: int = 0  # pixels of one more epoch at the end, with larger pictures; from scratch
     chunk_size: int = 0  # pairs that go through the towers at once; 0 is all of a step's
     recompute: bool = False  # gradient checkpointing of the transformers: less memory, a third more work

@@ -37,6 +37,7 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEFAULT_FILE = ".default"
+_RUN_FILE = "towers.json"  # what a training run's folder has
 _FOREIGN = ("config.json", "open_clip_config.json")  # what folders of other projects have
 
 
@@ -124,8 +125,11 @@ def find_model(name: str | None) -> Path:
     if (path / MODEL_FILE).is_file():
         return path
     if path.is_dir():
-        theirs = any((path / one).is_file() for one in _FOREIGN)
-        advice = f"; 'clip models import {shlex.quote(name)}' makes one of another project's" if theirs else ""
+        advice = ""
+        if any((path / one).is_file() for one in _FOREIGN):
+            advice = f"; 'clip models import {shlex.quote(name)}' makes one of another project's"
+        elif (path / _RUN_FILE).is_file():
+            advice = f": it is a training run; 'clip export {shlex.quote(name)}' makes a model of it"
         raise NotFoundError(f"no model in {path} ({MODEL_FILE} is missing){advice}")
     if path.is_file():
         raise NotFoundError(

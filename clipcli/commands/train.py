@@ -28,7 +28,12 @@ def train(
     ] = None,
     start: Annotated[
         str | None,
-        valued("--from", "-m", metavar="NAME", help="The model to fine-tune. Default: the one search uses."),
+        valued(
+            "--from",
+            "-m",
+            metavar="NAME",
+            help="The model to fine-tune, or a run: its best weights. Default: the one search uses.",
+        ),
     ] = None,
     scratch: Annotated[bool, typer.Option("--scratch", help="Pretrain new towers and learn a new vocabulary.")] = False,
     arch: Annotated[

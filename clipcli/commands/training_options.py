@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipcli.errors import UsageError
+from clipcli.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from trainer.options import TrainOptions
@@ -70,6 +70,22 @@ def run_options(
         raise UsageError("--arch goes with --scratch; fine-tuning keeps the towers of the model it starts from")
     if chosen["distill"] is not None:
         chosen = chosen | {"distill": str(find_model(chosen["distill"]).resolve())}
-    return compose(
-        start=None if scratch else find_model(start).resolve(), recipe=settings, chosen=chosen, settings=further
-    )
+    base = None if scratch else _found(start)
+    if base is not None:  # what asks a model by its templates goes on doing so, unless the recipe has others
+        from trainer.beginning import templates_of
+
+        settings = {"templates": templates_of(base)} | settings
+    return compose(start=base, recipe=settings, chosen=chosen, settings=further)
+
+
+def _found(start: str | None) -> Path:
+    """The model, or the run with the weights, that is fine-tuned. Raises NotFoundError."""
+    from clipcli.bundle.installed import find_model
+
+    try:
+        return find_model(start).resolve()
+    except NotFoundError:
+        run = Path(start or "").expanduser()
+        if start is None or not (run / "towers.json").is_file():
+            raise
+        return run.resolve()

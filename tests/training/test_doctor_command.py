@@ -9,8 +9,9 @@ import pytest
 
 from clipcli.commands.data_doctor import run_doctor
 from clipcli.commands.options import Format
-from clipcli.errors import DataError
-from tests.training.tiny import options, write_pairs
+from clipcli.errors import DataError, NotFoundError
+from tests.training.tiny import Told, options, write_pairs
+from trainer.run import train
 
 
 def test_findings_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,3 +41,44 @@ def test_what_is_fatal_is_shown_first_and_ends_with_its_code(
         run_doctor(options(data, arch="RN-nano-64"), Format.csv)
     assert caught.value.exit_code == 12
     assert "missing file,1," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "last", "complaint"),
+    [("elsewhere", "0.5 0.5", "no row has anything in a column 'elsewhere'"), ("soft", "1 0 0", "others have 2")],
+)
+def test_soft_labels_are_looked_at_and_leave_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, last: str, complaint: str
+) -> None:
+    data = write_pairs(tmp_path, 24)
+    first, *lines = data.read_text().splitlines()
+    soft = [*["0.5 0.5"] * (len(lines) - 12), *[last] * 12]  # some of them are trained on, whatever is held out
+    data.write_text("\n".join([f"{first},soft", *(f"{line},{each}" for line, each in zip(lines, soft, strict=True))]))
+    chosen = options(data, soft_labels=column)
+    with pytest.raises(DataError, match=complaint):
+        run_doctor(chosen, Format.json)
+    findings = {found["name"]: found["what"] for found in json.loads(capsys.readouterr().out)}
+    assert complaint in findings["soft labels"]
+    with pytest.raises(DataError, match=complaint):
+        train(chosen, tmp_path / "run", Told())
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_refused_before_the_first_step_leaves_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import run as runs
+
+    def refuse(*_: object) -> None:
+        raise DataError("not these")
+
+    monkeypatch.setattr(runs, "row_plan", refuse)
+    with pytest.raises(DataError, match="not these"):
+        train(options(write_pairs(tmp_path, 24)), tmp_path / "run", Told())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_that_is_wanted_at_the_end_is_missed_now(tmp_path: Path) -> None:
+    from clipcli.bundle.installed import shipped_model
+
+    chosen = options(write_pairs(tmp_path, 24), start=str(shipped_model()), keep=(str(tmp_path / "gone.csv"),))
+    with pytest.raises(NotFoundError, match=r"gone\.csv"):
+        run_doctor(chosen, None)

@@ -59,6 +59,26 @@ def test_fine_tuning_keeps_tokenizer_and_preprocessing(trained: Path, tmp_path: 
     assert [event.step for event in events.Scalars(recall)] == [0, told.epochs[1]["step"]]
 
 
+def test_a_run_goes_on_from_the_best_weights_of_another(trained: Path, tmp_path: Path, pairs: Path) -> None:
+    before, run = trained / "run", tmp_path / "run"
+    best = next(before / name for name in ("final.safetensors", "best.safetensors") if (before / name).exists())
+    start = str(before)
+    train(options(pairs, start=start, epochs=1.0, image_size=32), run, Told())  # the size it has already: no change
+    assert equal(load_weights(run / "start.safetensors"), load_weights(best))
+    assert (run / "tokenizer.json").read_bytes() == (before / "tokenizer.json").read_bytes()
+    facts, earlier = (json.loads((folder / "towers.json").read_text("utf-8")) for folder in (run, before))
+    assert (facts["towers"], facts["preprocess"]) == (earlier["towers"], earlier["preprocess"])
+    assert facts["start"] == "seed-model"
+
+
+def test_a_run_without_weights_yet_says_how_to_go_on(tmp_path: Path, pairs: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(options(pairs), tmp_path / "begun", stop_at(1))
+    with pytest.raises(DataError, match=r"no measured weights yet; go on with it by: clip train --resume"):
+        train(options(pairs, start=str(tmp_path / "begun")), tmp_path / "run", Told())
+    assert not (tmp_path / "run").exists()
+
+
 def test_it_is_said_when_nothing_got_better(
     trained: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

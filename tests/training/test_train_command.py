@@ -127,7 +127,8 @@ def test_the_installed_model_does_what_the_towers_do(trained: Path) -> None:
 
 
 def test_a_bundle_is_fine_tuned_and_keeps_its_words_and_eyes(pairs: Path, models: Path, in_folder: Path) -> None:
-    write_spec(models / "seed-model", replace(read_spec(models / "seed-model"), licence="CC-BY-4.0"))
+    asked = ("a scan of {}.", "{}")
+    write_spec(models / "seed-model", replace(read_spec(models / "seed-model"), licence="CC-BY-4.0", templates=asked))
     done = clip("train", pairs, "--from", "seed-model", "--name", "tuned", "--epochs", 1, "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert "epoch 0, before training\n  validation: R@1/5/10 text→image" in done.stderr
@@ -136,7 +137,7 @@ def test_a_bundle_is_fine_tuned_and_keeps_its_words_and_eyes(pairs: Path, models
     assert tuned.files["tokenizer.json"] == start.files["tokenizer.json"]
     assert tuned.identity != start.identity
     assert tuned.provenance["fine_tuned_from"] == "seed-model"
-    assert tuned.licence == "CC-BY-4.0"
+    assert (tuned.licence, tuned.templates) == ("CC-BY-4.0", asked)
     assert (in_folder / "runs" / "tuned" / "bundle" / "model.json").is_file()
     assert TrainOptions.load(in_folder / "runs" / "tuned").freeze_batch_norm
 
@@ -162,13 +163,20 @@ def test_options_reach_the_run(composed: list[tuple[TrainOptions, Path]], in_fol
     )  # fmt: skip
 
 
-def test_a_recipe_stands_unless_an_option_is_given(composed: list[tuple[TrainOptions, Path]], tmp_path: Path) -> None:
+def test_a_recipe_stands_unless_an_option_is_given(
+    composed: list[tuple[TrainOptions, Path]], trained: Path, tmp_path: Path
+) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('arch = "RN50"\nseed = 5\nprecision = "bf16"\ncompile = true\nepochs = 3\n', "utf-8")
     clip("train", "pairs.csv", "--recipe", recipe)
     clip("train", "pairs.csv", "--recipe", recipe, "--seed", 0, "--precision", "auto", "--epochs", 4)
     clip("train", "pairs.csv", "--recipe", recipe, "--from", "seed-model")
-    first, second, third = (chosen for chosen, _ in composed)
+    recipe.write_text('templates = ["my {}"]\n', "utf-8")
+    clip("train", "pairs.csv", "--from", trained / "run", "--recipe", recipe)
+    clip("train", "pairs.csv", "--from", "seed-model", "--recipe", recipe, "-t", "{}")
+    first, second, third, fourth, fifth = (chosen for chosen, _ in composed)
+    assert (fourth.start, fourth.templates) == (str(trained / "run"), ("my {}",))
+    assert (third.templates, fifth.templates) == (read_spec(trained / "models" / "seed-model").templates, ("{}",))
     assert (first.arch, first.seed, first.precision, first.compile, first.epochs) == ("RN50", 5, "bf16", True, 3)
     assert (second.seed, second.precision, second.compile, second.epochs) == (0, "auto", True, 4)
     assert (third.arch, third.start is not None, third.seed) == (None, True, 5)

@@ -1,7 +1,8 @@
 """Results for scripts: JSON, JSON lines, CSV, TSV, and bare paths. The table for people is in `tables.py`.
 
 A record is a mapping of plain values; under `path` it has the file's path as bytes, the way the disk has it. Everything
-is written as UTF-8 whatever the locale says, lines end in a line feed, and paths are written byte for byte.
+is written as UTF-8 whatever the locale says, with U+FFFD for what is no text, lines end in a line feed, and bare paths
+are written byte for byte.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from clipcli.render.text import path_fields, printable
 
 Record = Mapping[str, object]
 
+# Half surrogates, which Python keeps bytes that are no text as. Neither UTF-8 nor what strict readers take for JSON has
+# them, not even as escapes.
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 # JSON allows these unescaped, but a terminal that is shown them may act on them.
 _ACTS_ON_TERMINALS = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -70,8 +74,7 @@ def write_bytes(data: bytes) -> None:
 
 def _as_json(record: Record) -> bytes:
     text = json.dumps(expanded(record), ensure_ascii=False, allow_nan=False)
-    # Half surrogates cannot be written as UTF-8, but as JSON escapes they can.
-    text = re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match.group()):04x}", text)
+    text = _NO_TEXT.sub("\ufffd", text)
     return _ACTS_ON_TERMINALS.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode("utf-8")
 
 
@@ -88,7 +91,7 @@ def _write_rows(records: Iterable[Record], fields: Sequence[str], delimiter: str
         flat = expanded(record)
         cells = ["" if flat.get(field) is None else str(flat[field]) for field in fields]
         lines.append(delimiter.join(_quoted(printable(cell) if terminal else cell, delimiter) for cell in cells))
-    write_bytes("".join(line + "\n" for line in lines).encode("utf-8", errors="backslashreplace"))
+    write_bytes(_NO_TEXT.sub("\ufffd", "".join(line + "\n" for line in lines)).encode("utf-8"))
 
 
 def _quoted(cell: str, delimiter: str) -> str:

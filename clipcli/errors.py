@@ -6,7 +6,7 @@ Library code raises these; only `clipcli.app` turns one into a line on stderr an
     ├── UsageError                2   the command line or an option makes no sense
     ├── InputError                3   inputs newly skipped in this run, or none could be read
     │   └── ImageError            3   one picture that cannot be decoded (caught and listed by indexing)
-    ├── NotFoundError             4   no such file, model, root or library
+    ├── NotFoundError             4   no such file, model, variant of it, root or library
     ├── LibraryLockedError        5   the library is not to be written now
     ├── LibraryDamagedError       6   the library file is damaged, foreign or newer than this program
     ├── NoSpaceError              7   out of disk space
@@ -70,7 +70,7 @@ class ImageError(InputError):
 
 
 class NotFoundError(ClipError):
-    """No such file, model, root or library."""
+    """No such file, model, variant of it, root or library."""
 
     exit_code = 4
 

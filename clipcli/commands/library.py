@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,11 +44,20 @@ def init(
     Commands given in FOLDER or below find it by themselves. Folders of pictures inside FOLDER are remembered relative
     to it, so that photos and library can move together.
     """
-    from clipcli.library.founding import found_library
+    from clipcli.library.founding import found_library, library_in_its_place
     from clipcli.render.notes import say
 
     path, new = found_library(folder)
     say(f"made {path}; 'clip embed' there fills it" if new else f"there is a library already: {path}")
+    other = library_in_its_place(path) if new else None
+    if other is not None:
+        file, still = shlex.quote(os.fspath(other[0])), other[1]
+        new_file, below = shlex.quote(os.fspath(path)), path.parent.parent
+        say(
+            f"commands go on using {file}, as long as CLIP_DB names it; --db {new_file} uses the new one"
+            if still
+            else f"commands given in {below} or below use it from now on, no longer {file}; --db {file} uses that one"
+        )
 
 
 @app.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from clipcli.errors import NotFoundError
 
-__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "check_place", "find_library", "own_library"]
+__all__ = ["FILE_NAME", "FOLDER_NAME", "anchor_of", "check_place", "find_library", "library_for", "own_library"]
 
 FOLDER_NAME = ".clip"
 FILE_NAME = "library.db"
@@ -25,11 +26,13 @@ def find_library(db: Path | None = None) -> Path:
         here = Path.cwd()
     except OSError:
         raise NotFoundError("the current folder is gone; name the library with --db") from None
-    for folder in (here, *here.parents):
-        candidate = folder / FOLDER_NAME / FILE_NAME
-        if candidate.is_file():
-            return candidate
-    return own_library()
+    return library_for((here, *here.parents))
+
+
+def library_for(folders: Iterable[Path]) -> Path:
+    """The first `.clip/library.db` in one of the folders, else the person's own, which need not exist."""
+    candidates = (folder / FOLDER_NAME / FILE_NAME for folder in folders)
+    return next((candidate for candidate in candidates if candidate.is_file()), None) or own_library()
 
 
 def check_place(library: Path) -> None:

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from clipcli.app import app
 from clipcli.commands.library import ROOTS_FIELDS
+from clipcli.library.location import own_library
+from clipcli.library.store import Library
 from tests.library.conftest import Index, integrity
 
 Clip = Callable[..., Any]
@@ -59,8 +61,27 @@ def test_init_makes_a_library_that_commands_below_find(tmp_path: Path, monkeypat
     monkeypatch.chdir(photos / "2024")
     shown = records(CliRunner().invoke(app, ["library", "stats", "--format", "json"]))
     assert [one["path"] for one in shown if one["name"] == "file"] == [str(file)]
-    CliRunner().invoke(app, ["library", "init"])
+    inner = CliRunner().invoke(app, ["library", "init"])
     assert (photos / "2024" / ".clip" / "library.db").is_file()
+    assert inner.stderr.splitlines()[1:] == [
+        f"commands given in {photos / '2024'} or below use it from now on, no longer {file}; --db {file} uses that one"
+    ]
+
+
+def test_init_says_which_library_is_used_where_there_was_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_file: Path
+) -> None:
+    own_library().parent.mkdir(parents=True, exist_ok=True)
+    Library.open(own_library(), write=True, create=True).close()
+    photos, others = tmp_path / "photos", tmp_path / "others"
+    photos.mkdir()
+    others.mkdir()
+    made = CliRunner().invoke(app, ["library", "init", str(photos)])
+    assert f"no longer {own_library()}; --db" in made.stderr
+    monkeypatch.setenv("CLIP_DB", str(library_file))
+    made = CliRunner().invoke(app, ["library", "init", str(others)])
+    assert f"commands go on using {library_file}, as long as CLIP_DB names it" in made.stderr
+    assert "from now on" not in CliRunner().invoke(app, ["library", "init", str(photos)]).stderr  # there already
 
 
 def test_init_needs_a_folder_and_leaves_other_files_alone(tmp_path: Path) -> None:

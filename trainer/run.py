@@ -30,7 +30,7 @@ from trainer.split import Split
 from trainer.teacher import Teacher
 from trainer.towers import Clip
 from trainer.tuning import choose_parameters, trained_numbers
-from trainer.validation import by_luck, score
+from trainer.validation import by_luck, score, small_sets
 
 __all__ = ["CLIP_MEAN", "CLIP_STD", "RunReporter", "Trained", "examine", "is_finished", "resume", "train"]
 
@@ -42,6 +42,7 @@ class Trained:
     run: Path
     bundle: Path | None  # none where nothing is to be exported
     metrics: dict[str, Any]
+    few: frozenset[str] = frozenset()  # held-out sets too small for recall@10 to say anything
     examples: Examples | None = None  # of what the model finds among the held-out pictures, and found before
 
 
@@ -100,7 +101,9 @@ def _go(
                 enlarge_run(run, fit.step_number, options.final_resolution)
         return _resume(run, reporter, processes)
     if not processes.lead or options.objective in PREDICTING:
-        return Trained(run=run, bundle=None, metrics=best_metrics(run) if processes.lead else {})
+        return Trained(
+            run=run, bundle=None, metrics=best_metrics(run) if processes.lead else {}, few=small_sets(data.sets)
+        )
     examples = finish(
         run,
         options,
@@ -118,7 +121,7 @@ def _go(
             "no epoch was as good on the pictures held out as the model it began with; "
             "more pairs, or a smaller --lr, may help"
         )
-    return Trained(run=run, bundle=run / "bundle", metrics=metrics, examples=examples)
+    return Trained(run=run, bundle=run / "bundle", metrics=metrics, few=small_sets(data.sets), examples=examples)
 
 
 def _made_ready(

@@ -18,7 +18,7 @@ from clipcli.evaluate.zero_shot import mean_per_class, prototypes, top_k_accurac
 from trainer.sampling import synonyms
 from trainer.towers import Clip
 
-__all__ = ["Metrics", "ValidationSet", "by_luck", "encode_texts", "score", "validate"]
+__all__ = ["Metrics", "ValidationSet", "by_luck", "encode_texts", "score", "small_sets", "validate"]
 
 Metrics = dict[str, float]
 FEW = 50  # pictures: with fewer, recall@10 is a fifth or more by luck, and one picture is two points of recall@1
@@ -106,12 +106,21 @@ def _zero_shot(
     return found | {f"{each.name}/mean_per_class": mean_per_class(vectors[labelled], classes, wanted)}
 
 
+def small_sets(sets: Sequence[ValidationSet]) -> frozenset[str]:
+    """The names of the sets with captions of so few pictures that recall@10 says next to nothing."""
+    return frozenset(each.name for each in sets if 2 <= _told(each) <= FEW)
+
+
+def _told(each: ValidationSet) -> int:
+    return sum(map(bool, each.captions))
+
+
 def by_luck(sets: Sequence[ValidationSet]) -> list[str]:
     """What must be said of sets so small that a model which knows nothing looks good on them."""
     remarks = []
     for each in sets:
-        told = sum(map(bool, each.captions))
-        if 2 <= told <= FEW:
+        told = _told(each)
+        if each.name in small_sets([each]):
             luck = "100 % whatever the model does" if told <= 10 else f"{1000 / told:.0f} % by luck alone"
             remarks.append(
                 f"{each.name} has {told} pictures with captions: recall@10 among them is {luck}, "

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from clipcli.errors import ClipError, UsageError, pip_line
 
 if TYPE_CHECKING:
-    from trainer.finishing import Examples
     from trainer.options import TrainOptions
     from trainer.run import Trained
 
@@ -66,7 +65,7 @@ def run_training(
             trained = train(options, run, report) if options is not None else resume(run, report)
         if follows():
             return
-        _leave_pictures(run, name, trained.examples)
+        _leave_pictures(run, name, trained)
         if trained.bundle is None:
             say(_nothing_to_install(run, trained))
             return
@@ -93,7 +92,7 @@ def _nothing_to_install(run: Path, trained: Trained) -> str:
     )
 
 
-def _leave_pictures(run: Path, name: str, examples: Examples | None) -> None:
+def _leave_pictures(run: Path, name: str, trained: Trained) -> None:
     """Pictures of the run in its folder; that they could not be drawn is no reason to lose the model."""
     from importlib.util import find_spec
 
@@ -115,8 +114,8 @@ def _leave_pictures(run: Path, name: str, examples: Examples | None) -> None:
         if drawn:
             say(f"{what.removeprefix('the ')}: {drawn[0]}")
 
-    draw("the curves", lambda: write_curves(run, read_metrics(run), title=f"Training of {name}"))
-    if examples is not None:
+    draw("the curves", lambda: write_curves(run, read_metrics(run), title=f"Training of {name}", few=trained.few))
+    if (examples := trained.examples) is not None:
         title = f"{name}: what is found among the held-out pictures"
         draw("examples", lambda: write_retrievals(run, examples.examples, examples.pixels, title=title))
 

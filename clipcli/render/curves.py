@@ -27,27 +27,31 @@ FILES = {"curves.png": LIGHT, "curves-dark.png": DARK}
 WIDTH, PANEL, HEAD, LEGEND = 6.4, 2.3, 0.75, 4.5  # inches
 MOST_MARKED = 40  # points of a line that still get a marker each
 MEASURES = {"text_to_image@10": "text→image R@10", "image_to_text@10": "image→text R@10", "top1": "top-1"}
+OF_FEW = {"text_to_image@1": "text→image R@1", "image_to_text@1": "image→text R@1", "top1": "top-1"}
 
 Line = Mapping[str, Any]
 Point = tuple[float, float]
 
 
-def write_curves(run: Path, metrics: Sequence[Line], *, title: str) -> list[Path]:
+def write_curves(run: Path, metrics: Sequence[Line], *, title: str, few: frozenset[str] = frozenset()) -> list[Path]:
     """Draw the run into its folder, light and dark; nothing for a run without an epoch. Raises as `save_figure`.
 
-    `metrics` are the lines of `metrics.jsonl`: an epoch each, the first may be what the model was before.
+    `metrics` are the lines of `metrics.jsonl`: an epoch each, the first may be what the model was before. Of the
+    sets named in `few`, which have so few pictures that R@10 is mostly luck, R@1 is drawn.
     """
     if not any("loss" in line for line in metrics):
         return []
     for name, look in FILES.items():
-        draw_curves(metrics, run / name, title=title, look=look)
+        draw_curves(metrics, run / name, title=title, look=look, few=few)
     return [run / name for name in FILES]
 
 
-def draw_curves(metrics: Sequence[Line], path: Path, *, title: str, look: Look) -> None:
+def draw_curves(
+    metrics: Sequence[Line], path: Path, *, title: str, look: Look, few: frozenset[str] = frozenset()
+) -> None:
     """The panels one below the other over the pictures seen, the best epoch marked in all of them."""
     panels: list[tuple[str, dict[str, list[Point]]]] = [("loss", {"": _points(metrics, "loss")})]
-    if shares := _shares(metrics):
+    if shares := _shares(metrics, few):
         panels.append(("held out, %", shares))
     if rates := _points(metrics, "learning_rate"):
         panels.append(("learning rate", {"": rates}))
@@ -84,13 +88,13 @@ def _points(metrics: Sequence[Line], name: str) -> list[Point]:
     return [(float(line.get("images", 0)), float(line[name])) for line in metrics if name in line]
 
 
-def _shares(metrics: Sequence[Line]) -> dict[str, list[Point]]:
+def _shares(metrics: Sequence[Line], few: frozenset[str]) -> dict[str, list[Point]]:
     """Each measure of each set of held-out pictures in per cent, by what it is called in the legend."""
     names = dict.fromkeys(name for line in metrics for name in line if "/" in name)
     sets = dict.fromkeys(name.split("/", 1)[0] for name in names)
     found = {}
     for held_out in sets:
-        for measure, shown in MEASURES.items():
+        for measure, shown in (OF_FEW if held_out in few else MEASURES).items():
             if (name := f"{held_out}/{measure}") in names:
                 label = f"{held_out}: {shown}" if len(sets) > 1 else shown
                 found[label] = [(x, 100 * y) for x, y in _points(metrics, name)]

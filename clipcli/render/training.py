@@ -11,7 +11,7 @@ from clipcli.render.notes import counted, say
 from clipcli.render.progress import Bar, progress_bar
 from clipcli.render.text import percent
 
-WALK_WIDTH = 18  # of a column
+LONGEST_NAME = 16  # of a column of the walk
 WAYS = (("text_to_image", "text→image"), ("image_to_text", "image→text"))
 
 
@@ -150,20 +150,24 @@ class TrainingReport:
         kept = list(dict.fromkeys(name for row in rows for name in row["kept"]))
         words = any(row["as_before"] is not None for row in rows)
         heads = ["anchor", "held out", *(_short(name) for name in kept), *(["as before"] if words else [])]
-        say(
-            "anchor: 0 is the fine-tuned model, 1 the one it began with"
-            + (", as before: nearest words" if words else "")
-        )
-        say("  " + "".join(f"{head:>{WALK_WIDTH}}" for head in heads).rstrip())
+        say("anchor 0 is the model as trained, 1 the one it began with, between them a mix")
+        say("  held out: how good each is on the pictures held out")
+        if kept:
+            say("  other columns: how good it is on what --keep names")
+        if words:
+            say("  as before: how much of its answers about other things is the same as before")
+        table = [heads]
         for row in rows:
             cells = [f"{row['anchor']:g}", _share(row["score"]), *(_share(row["kept"].get(name)) for name in kept)]
-            cells += [_share(row["as_before"])] if words else []
-            mark = "  <- kept" if row["anchor"] == chosen else ""
-            say("  " + "".join(f"{cell:>{WALK_WIDTH}}" for cell in cells) + mark)
+            table.append(cells + ([_share(row["as_before"])] if words else []))
+        widths = [max(map(len, column)) + 2 for column in zip(*table, strict=True)]
+        marks = ["", *("  <- kept" if row["anchor"] == chosen else "" for row in rows)]
+        for cells, mark in zip(table, marks, strict=True):
+            say("".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)) + mark)
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= WALK_WIDTH - 3 else f"{name[: WALK_WIDTH - 4]}…"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
 def _share(value: float | None) -> str:

@@ -135,6 +135,18 @@ def test_curves_show_what_was_measured_and_nothing_is_cut(
             assert image.convert("RGB").getpixel((0, 0)) == tuple(bytes.fromhex(look.paper[1:]))
 
 
+def test_of_few_pictures_the_curves_are_of_the_first_result_alone(tmp_path: Path, drawn: list[Any]) -> None:
+    lines = [
+        line | {f"{name}/{way}@1": 0.3 for name in ("few", "many") for way in ("text_to_image", "image_to_text")}
+        for line in run_of(4, "few", "many")
+    ]
+    draw_curves(lines, tmp_path / "c.png", title="t", look=LIGHT, few=frozenset({"few"}))
+    told = [line.get_label() for line in drawn[0].axes[1].lines]
+    assert [label for label in told if "R@" in label] == [
+        "few: text→image R@1", "few: image→text R@1", "many: text→image R@10", "many: image→text R@10",
+    ]  # fmt: skip
+
+
 def _texts(figure: Any) -> list[Any]:
     found = []
     for axes in figure.axes:

@@ -142,12 +142,15 @@ def test_the_command_prints_the_table_and_installs_what_was_kept(
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     lines = done.stderr.splitlines()
-    at = next(place for place, line in enumerate(lines) if line.startswith("anchor: 0 is the fine-tuned model"))
-    assert lines[at + 1].split("  ")[-1].strip() == "a long name of…"
-    rows = [line.split() for line in lines[at + 2 : at + 13]]
+    at = lines.index("anchor 0 is the model as trained, 1 the one it began with, between them a mix")
+    explained = next(place for place in range(at, len(lines)) if lines[place].endswith("on what --keep names"))
+    heads = next(place for place in range(explained, len(lines)) if lines[place].startswith("  anchor  "))
+    assert "a long name of…" in lines[heads]
+    assert ("as before" in lines[heads]) is any(line.startswith("  as before: ") for line in lines[at:heads])
+    rows = [line.split() for line in lines[heads + 1 : heads + 12]]
     assert [float(row[0]) for row in rows] == PLACES
     assert [row[0] for row in rows if row[-1] == "kept"] == ["0.5"]
-    assert all(len(line) <= 80 for line in lines[at : at + 13])
+    assert all(len(line) <= 77 for line in lines[at : heads + 12])
     model, _ = load_run(in_folder / "runs" / "held")
     installed = load_weights(models / "held" / "weights.safetensors")
     for name, tensor in model.state_dict().items():

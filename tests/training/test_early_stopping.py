@@ -12,7 +12,7 @@ from trainer import loop
 from trainer.checkpoints import load_weights, read_metrics
 from trainer.run import best_metrics, is_finished, resume, train
 from trainer.stopping import Interrupted
-from trainer.validation import ValidationSet, by_luck
+from trainer.validation import ValidationSet, by_luck, small_sets
 
 
 @pytest.fixture
@@ -93,6 +93,8 @@ def test_few_pictures_to_check_with() -> None:
     (forty,) = remarks(40)
     assert "recall@10 among them is 25 % by luck alone" in forty
     assert list(remarks(0, without=5)) == list(remarks(51)) == []
+    assert small_sets([a_set([["a"]] * 50 + [[]] * 9)]) == {"dev"}
+    assert small_sets([a_set([["a"]] * 51), a_set([[]] * 9)]) == frozenset()
 
 
 def test_a_run_remarks_on_it(tmp_path: Path, pairs: Path) -> None:

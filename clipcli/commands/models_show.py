@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,19 @@ NameArgument = Annotated[
 
 _COSINES = {"pictures": "image_min_cosine", "texts": "text_min_cosine"}
 # Figures that are shares of something, by a part of their name: they are read as percentages.
-_SHARES = ("R@", "top-", "mean per class", "accuracy")
+_SHARES = ("@", "top-", "top1", "top5", "mean per class", "mean_per_class", "accuracy", "score")
+# What stands in `model.json` under a short name, as a person would say it; docs/contract.md explains each.
+_SAID = {
+    "anchor": "anchor (1 is its start)",
+    "fine_tuned_from": "fine-tuned from",
+    "logit_scale_from": "logit scale known from",
+    "parity_on": "exactness measured on",
+    "published": "published figures",
+    "refused": "precisions left out",
+    "score": "score of the kept epoch",
+    "sha256": "SHA-256 of that file",
+    "trained_at": "trained at pixels",
+}
 
 
 def show(name: NameArgument = None, format: FormatOption = None) -> None:
@@ -117,7 +130,7 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
     elif isinstance(value, list | tuple) and sum(len(str(one)) for one in value) > 60:
         texts = [_readable(one) for one in value]
     else:
-        texts = [_readable(value)]
+        texts = [_readable(value, name)]
     return [(_plain(name) if number == 0 else "", text) for number, text in enumerate(texts or ["none"])]
 
 
@@ -140,4 +153,6 @@ def _is_share(key: str, value: Any) -> bool:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    """`validation/text_to_image@10` is `validation: text to image R@10`."""
+    shown = _SAID.get(name) or name.replace("_", " ").replace("/", ": ")
+    return re.sub(r"(?<!R)@(?=\d+$)", " R@", shown)

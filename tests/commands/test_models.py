@@ -128,16 +128,22 @@ def test_show_says_in_words_how_exact_a_variant_is(models: Models, mine: Path) -
 def test_show_writes_lists_objects_and_figures_to_be_read(models: Models, mine: Path) -> None:
     spec = read_spec(mine)
     metrics = {"birds": {"photos": 12000, "top-1": 0.70155, "loss": 1.23456789, "text_to_image R@1": 0.05}}
+    metrics |= {"dev/text_to_image@10": 0.346, "dev/top1": 0.5, "score": 0.25, "anchor": 0.3}
     provenance = {
         "trained_on": [f"part-{number}-of-many.parquet" for number in range(4)],
         "refused": {},
         "frozen": True,
+        "fine_tuned_from": "starter",
+        "parity_on": ["made pictures"],
     }
     write_spec(mine, dataclasses.replace(spec, metrics=metrics, provenance=provenance))
     text = models("show", "mine").stdout
     lines = {" ".join(line.split()) for line in text.splitlines()}
+    assert {"dev: text to image R@10 34.6 %", "dev: top1 50.0 %", "score of the kept epoch 25.0 %"} <= lines
+    assert "anchor (1 is its start) 0.3" in lines
     assert {"birds photos 12,000, loss 1.23457", "top-1 70.2 %", "text to image R@1 5.0 %", "frozen yes"} <= lines
-    assert {"trained on part-0-of-many.parquet", "part-1-of-many.parquet", "refused none"} <= lines
+    assert {"trained on part-0-of-many.parquet", "part-1-of-many.parquet", "precisions left out none"} <= lines
+    assert {"fine-tuned from starter", "exactness measured on made pictures"} <= lines
     assert not set("{}[]'") & set(text.split("fp32 (default)")[1])
     (record,) = records(models("show", "mine", "--format", "json"))
     assert (record["metrics"], record["provenance"]) == (metrics, provenance)

@@ -3,7 +3,7 @@
 const CLOSEST = 400;
 const FARTHEST = 0.5;
 const STILL = 4; // pixels a hand may tremble and still mean a click
-const MARGIN = 64; // pixels for the pictures of points at the edge, both sides together
+const MARGIN = 100; // pixels for the largest pictures of points at the edge, both sides together
 
 /** `x` and `y` (0 to 1) are the middle of the window in the map; at a `zoom` of 1 all of it is seen. */
 export class Eye {

@@ -223,6 +223,10 @@ def test_nothing_is_out_of_sight_on_a_telephone(open_page: Callable[..., Page]) 
     name = page.locator(".member .title bdi").first
     name.evaluate("(node) => { node.textContent = 'a-name-without-any-space-in-it-'.repeat(3); }")
     assert name.evaluate("(node) => node.scrollWidth <= node.clientWidth && node.scrollHeight <= node.clientHeight")
+    box, beside = page.locator(".member .title input").first.bounding_box(), name.bounding_box()
+    assert box is not None
+    assert beside is not None
+    assert box["x"] + box["width"] <= beside["x"]  # and not on a line of its own
     page.get_by_role("link", name="Pictures", exact=True).click()
     page.get_by_role("button", name="Filters", exact=True).click()
     panel = page.locator("#filters")

@@ -55,7 +55,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing what the demo needs into $(VENV)"
+	@echo "installing what the demo needs into $(VENV), once: about 380 MB to download, which may take minutes"
 	$(INSTALL) '.[demo]'
 	@touch $@
 

@@ -99,5 +99,6 @@ def test_few_pictures_to_check_with() -> None:
 
 def test_a_run_remarks_on_it(tmp_path: Path, pairs: Path) -> None:
     told = Told()
-    train(options(pairs, epochs=1.0), tmp_path / "run", told)
+    trained = train(options(pairs, epochs=1.0), tmp_path / "run", told)
+    assert trained.few == {"validation"}  # whose curves are of R@1
     assert any(line.startswith("validation has 2 pictures with captions") for line in told.lines)

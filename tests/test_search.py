@@ -265,8 +265,7 @@ def test_the_query_may_run_in_another_precision(search: Search, bundle: Path) ->
     assert [record["path"] for record in half] == [record["path"] for record in exact]
     for a, b in zip(exact, half, strict=True):
         assert a["score"] == pytest.approx(b["score"], abs=5e-3)
-    other = search("red", "--precision", "int8")
-    assert (other.exit_code, "has no int8 variant (it has " in other.stderr) == (4, True)
+    assert search("red", "--precision", "int8").exit_code == 4  # the tiny model has no such variant
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,9 @@ def prepare_data(
     summary.findings += mixed
     soft, complaint = _soft_labels(rows, sources, options)
     if complaint is not None and not known:
-        summary.findings.append(Finding(name="soft labels", count=1, what=str(complaint), then="no run begins"))
+        what = f"fault in the column {options.soft_labels!r}, and perhaps more"
+        found = Finding(name="soft labels", count=1, what=what, then="no run begins", examples=(str(complaint),))
+        summary.findings.append(found)
     useful = True
     if options.group is not None:
         line, useful = grouping(rows, [number for source in sources for number in source], options.group)

@@ -57,8 +57,8 @@ def test_soft_labels_are_looked_at_and_leave_no_run(
     chosen = options(data, soft_labels=column)
     with pytest.raises(DataError, match=complaint):
         run_doctor(chosen, Format.json)
-    findings = {found["name"]: found["what"] for found in json.loads(capsys.readouterr().out)}
-    assert complaint in findings["soft labels"]
+    findings = {found["name"]: found["examples"] for found in json.loads(capsys.readouterr().out)}
+    assert complaint in findings["soft labels"][0]
     with pytest.raises(DataError, match=complaint):
         train(chosen, tmp_path / "run", Told())
     assert not (tmp_path / "run").exists()

@@ -51,20 +51,27 @@ def indexing_beside(folder: Path, rclip: Rclip, bundle: Path, kind: str, *, roun
 
 
 def indexing_more(folder: Path, bundle: Path, kind: str, *, rounds: int, photos: int) -> Table:
-    """int8 alone, over so many pictures that starting hardly counts: against the bare tower over as many."""
+    """int8 alone, over so many pictures that starting hardly counts: against the bare tower over as many, ours and the
+    same model's as exporters and quantisers leave it.
+    """
+    from benchmarks.random_model import plain_int8  # late: needs torch
+
     pictures = photos_of(folder, kind, photos)
     (variant,) = (one for one in read_spec(bundle).variants if one.precision == "int8")
     environment = surroundings(folder)
     session = [sys.executable, "-c", BARE_SESSION, str(bundle / variant.image), str(photos)]
     parts = [sys.executable, "-c", BARE_TOWER, str(bundle), str(photos), "int8"]
+    plain = [sys.executable, "-c", BARE_SESSION, str(plain_int8(folder)), str(photos)]
     candidates = {
         "bare image tower, int8": process(session, environment),
         "the same, a part on each core, int8": process(parts, environment),
         "clip embed, int8": _embedding(folder, pictures, "int8", photos),
+        "bare image tower, plain export, int8": process(plain, environment),
     }
     return Table(
         title=f"Indexing {photos:,} {kind} JPEGs",
-        note="Whole processes, as above, over more photographs: what a large folder comes to.",
+        note="Whole processes, as above, over more photographs: what a large folder comes to. The plain export has its "
+        "products quantised dynamically, per channel, by ONNX Runtime's tool, and nothing done besides.",
         rows=compared(interleaved(candidates, rounds=rounds), count=photos, unit="images/s"),
     )
 

@@ -21,7 +21,7 @@ from trainer.architectures import architecture
 from trainer.reading.vocabulary import OPENCLIP_MARKERS, clip_tokenizer
 from trainer.towers import Clip
 
-__all__ = ["NAME", "install_random_model", "place_for_rclip"]
+__all__ = ["NAME", "install_random_model", "place_for_rclip", "plain_int8"]
 
 NAME = "vit-b-32-random"
 ARCHITECTURE = "ViT-B/32-gelu"
@@ -62,6 +62,24 @@ def place_for_rclip(data: Path) -> None:
     vocabulary.parent.mkdir()
     lines = ["made up", *(" ".join(pair) for pair in _merges())]
     vocabulary.write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def plain_int8(work: Path) -> Path:
+    """The image tower of the same model as exporters write it, its products quantised by ONNX Runtime's own tool,
+    dynamically and per channel, and nothing done besides. Made once in `work`.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    made = work / "plain" / "image-int8.onnx"
+    if not made.exists():
+        made.parent.mkdir(exist_ok=True)
+        plain, passing = made.with_name("image.onnx"), made.with_suffix(".part")
+        export_plain(_model(), plain, made.with_name("text.onnx"))
+        quantize_dynamic(
+            plain, passing, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8
+        )
+        passing.replace(made)
+    return made
 
 
 def _model() -> Clip:

@@ -55,7 +55,7 @@ def transformers_image(label: str, precision: str, count: int, batches: Sequence
         patch_size=32, projection_dim=512,
     )  # fmt: skip
     model = CLIPVisionModelWithProjection(config).eval()
-    return _in_torch(model, label, precision, count, batches, "transformers")
+    return _in_torch(model, label, precision, count, batches, "transformers", of=lambda given: given.image_embeds)
 
 
 def _in_torch(
@@ -66,8 +66,10 @@ def _in_torch(
     batches: Sequence[int],
     distribution: str,
     device: str = "cpu",
+    *,
+    of: Callable[[Any], Any] = lambda given: given,
 ) -> Prepared:
-    """From pixels in the computer's memory to embeddings there."""
+    """From pixels in the computer's memory to embeddings there, which are `of` what the model gives."""
     import torch
 
     kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
@@ -75,7 +77,7 @@ def _in_torch(
 
     def encode(pixels: Any) -> None:
         with torch.no_grad():
-            model(torch.from_numpy(pixels).to(device).to(kind)).cpu()
+            of(model(torch.from_numpy(pixels).to(device).to(kind))).cpu()
 
     return _at_its_best(encode, label, count, batches, peer=f"{distribution} {version(distribution)}")
 

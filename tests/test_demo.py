@@ -81,6 +81,19 @@ def test_the_shipped_model_finds_the_right_photograph_of_each_sentence_first(tmp
     assert drawn.argmax(axis=0).tolist() == list(range(len(module.SENTENCES)))  # framed: the sentence of each
 
 
+def test_searches_of_the_readme_find_a_motorcycle_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--output", tmp_path).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(module.__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = [line for line in readme.splitlines() if line.startswith("clip search ") and "#" in line]
+    searches = [line for line in shown if "--since" not in line]  # the demo's photographs have no dates
+    assert len(searches) == 4
+    for line in searches:
+        words = shlex.split(line.replace("~/Pictures/bike.jpg", f"photos/{module.LOOKED_LIKE}"), comments=True)
+        done = CliRunner().invoke(app, [*words[1:], "--format", "paths", "-k", "1"])
+        assert Path(done.stdout.strip()).name.startswith("motorcycle_"), (line, done.output)
+
+
 def test_pictures_of_ones_own_do_not_join_the_demo(
     bundle: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

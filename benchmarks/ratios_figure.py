@@ -13,7 +13,7 @@ __all__ = ["bars", "draw_ratios"]
 WIDTH, ROW_HEIGHT, ROOM = 9.0, 0.25, 1.1  # inches
 OURS = "clip"
 PEER_COLOUR = "#9a9a94"
-PEERS = ("open_clip", "transformers", "usearch", "faiss", "rclip")
+PEERS = ("open_clip", "transformers", "usearch", "faiss", "rclip", "NumPy")
 MARKS = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -74,7 +74,11 @@ def draw_ratios(tables: Sequence[Table], path: Path) -> bool:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("times as fast, or as little memory (logarithmic)", fontsize=LABEL, color=LIGHT.ink)
     figure.suptitle(
-        "clip beside what people use; other peers in grey", fontsize=TITLE, color=LIGHT.ink, x=0.02, ha="left"
+        "clip (fp32 blue, int8 orange, else green) and others (grey)",
+        fontsize=TITLE,
+        color=LIGHT.ink,
+        x=0.02,
+        ha="left",
     )
     figure.tight_layout(rect=(0, 0, 1, 0.99))
     save_figure(figure, path)

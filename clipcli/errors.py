@@ -76,7 +76,7 @@ class NotFoundError(ClipError):
 
 
 class LibraryLockedError(ClipError):
-    """Another process is writing to the library."""
+    """Another process is writing to the library, or a file or folder may not be written."""
 
     exit_code = 5
 
@@ -96,6 +96,12 @@ class NoSpaceError(ClipError):
     def is_meant_by(error: OSError) -> bool:
         """Whether the system says so: a full disk, a quota, or a limit on the size of a file."""
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def unwritable(where: str, error: OSError) -> ClipError:
+    """What to raise where `where` could not be written, and there was room: whether it may not be is told apart."""
+    may_not = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return (LibraryLockedError if may_not else ClipError)(f"{where} cannot be written: {error.strerror or error}")
 
 
 class ModelError(ClipError):

@@ -102,6 +102,11 @@ def test_labels_come_from_a_file_each_once(classify: Classify, photos: Path, tmp
     assert sum(record["probability"] for record in found) == pytest.approx(1, abs=1e-5)
 
 
+def test_labels_that_differ_in_case_alone_are_remarked_on(classify: Classify, photos: Path) -> None:
+    assert "upper and lower case alone" in classify(photos / "red.png", "-l", "red", "-l", "Red", "-l", "blue").stderr
+    assert "case" not in classify(photos / "red.png", "-l", "red", "-l", "blue").stderr
+
+
 @pytest.mark.parametrize(
     ("content", "code", "said"),
     [(None, 4, "no such file"), (b"\n \n", 2, "there is no label in"), (b"\xff\xfe\x00", 2, "no readable text file")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -123,6 +124,15 @@ def test_a_second_time_embeds_nothing_again(bundle: Path, tmp_path: Path, monkey
     assert run("-m", bundle, "-o", tmp_path / "demo").exit_code == 0
     assert run("-m", bundle, "-o", tmp_path / "demo").exit_code == 0
     assert [report.embedded for report in reports] == [len(module.PHOTOGRAPHS), 0]
+
+
+def test_a_place_that_may_not_be_written_is_said_before_anything(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: False)
+    done = run("-m", bundle, "-o", tmp_path / "demo")
+    assert (done.exit_code, done.stdout) == (5, "")
+    assert done.stderr == f"clip: {tmp_path / 'demo'} cannot be written here: name a folder of your own\n"
 
 
 def test_the_folder_is_kept_in_the_cache(home: Path) -> None:

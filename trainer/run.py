@@ -118,7 +118,7 @@ def _go(
     began_with = next((line for line in checkpoints.read_metrics(run) if line.get("epoch") == 0), None)
     if began_with is not None and score(began_with) > metrics.get("score", 0.0):
         reporter.say(
-            "no epoch was as good on the pictures held out as the model it began with; "
+            "on the pictures held out the model it has come to is not as good as the one it began with; "
             "more pairs, or a smaller --lr, may help"
         )
     return Trained(run=run, bundle=run / "bundle", metrics=metrics, few=small_sets(data.sets), examples=examples)

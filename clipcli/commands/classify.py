@@ -162,6 +162,8 @@ def classify(
     written = choose_format(format, print0=print0)
     seen = galleries.Wanted(preview=preview, way=preview_as, html=html, sheet=sheet)
     names = _texts("label", label, labels)
+    if len({name.casefold() for name in names}) < len(names):
+        say("some labels differ in upper and lower case alone: most models cannot tell those apart")
     if not names:
         raise UsageError("no labels: give some with -l LABEL or --labels FILE (see 'clip classify --help')")
     if library == bool(images):

@@ -79,6 +79,7 @@ def demo(
     Needs the extra 'demo'.
     """
     from clipcli.bundle.installed import find_model
+    from clipcli.bundle.placing import check_writable
     from clipcli.commands.opening import mention_starter, model_and_device, open_model
     from clipcli.render.notes import counted, write_text
     from clipcli.render.tables import write_heading, write_link
@@ -86,6 +87,7 @@ def demo(
     photographs = _shipped()
     folder = (output or _own_folder()).absolute()
     _check_free(folder)
+    check_writable(folder)
     if model is None:
         mention_starter(find_model(None), always=True)
     loaded = open_model(model, device=device, precision=precision)

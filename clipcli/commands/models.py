@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clipcli.render.tables import Cell
 
 app = typer.Typer(
-    help="List, fetch, import, show, verify and remove models.",
+    help="List, fetch, import, show, verify and remove (rm) models.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -28,12 +29,15 @@ def backup_library(library: Library, target: Path, *, on_progress: Callable[[int
     """Copy the library as it is at this moment to `target`; how many bytes that has. No writer waits for it.
 
     The copy is checked, and only then takes the place of an earlier backup of the same library. Raises UsageError where
-    `target` is anything else, NotFoundError, NoSpaceError, LibraryDamagedError.
+    `target` is anything else, NotFoundError, LibraryLockedError, NoSpaceError,
+    LibraryDamagedError.
     """
     target = Path(os.path.abspath(target))
     if not target.parent.is_dir():
         raise NotFoundError(f"no such folder: {shown(target.parent)}")
     _refuse_to_replace(library, target)
+    if not os.access(target.parent, os.W_OK | os.X_OK):  # SQLite would say no more than that it cannot open the file
+        raise LibraryLockedError(f"no backup can be written to {shown(target)} ({os.strerror(errno.EACCES)})")
     sweep_partial_files(target)
     partial = partial_file(target)
     try:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from clipcli.errors import ClipError, InputError, LibraryLockedError, NoSpaceError, NotFoundError, UsageError
+from clipcli.errors import ClipError, InputError, NoSpaceError, NotFoundError, UsageError, unwritable
 from clipcli.library.embedding_files import check_suffix, read_blocks, read_extras, read_origin, write_blocks
 from clipcli.library.embedding_rows import COLUMNS, Block, Extras, Origin, TagGiven
 from clipcli.library.known_files import has_frames
@@ -82,8 +82,6 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
         handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except FileNotFoundError:
         raise NotFoundError(f"no such folder: {os.fsdecode(target.parent)}") from None
-    except PermissionError as error:
-        raise LibraryLockedError(f"{os.fsdecode(target)} cannot be written ({error.strerror})") from None
     except OSError as error:
         raise _unwritable(target, error) from error
     try:
@@ -108,7 +106,7 @@ def export_embeddings(library: Library, model: StoredModel, target: Path, *, on_
 def _unwritable(target: Path, error: OSError) -> ClipError:
     if NoSpaceError.is_meant_by(error):
         return NoSpaceError(f"no space left for {os.fsdecode(target)}; nothing of it was kept")
-    return ClipError(f"{os.fsdecode(target)} cannot be written: {error.strerror or error}")
+    return unwritable(os.fsdecode(target), error)
 
 
 def tagged_without_row(library: Library, model: StoredModel) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from clipcli.errors import ClipError, UsageError
+from clipcli.errors import UsageError, unwritable
 from clipcli.library.following import follow, root_above
 from clipcli.library.moving import CannotMoveError, check_movable, move_file
 from clipcli.library.pictures import image_at
@@ -101,7 +101,7 @@ def sort_pictures(
 ) -> Sorted:
     """Carry the plan out. The caller holds the library's `RunLock` and has it open for writing unless it links.
 
-    Raises NoSpaceError, ClipError where the folder cannot be written; what was done before is in the log.
+    Raises LibraryLockedError, ClipError where a folder cannot be made; what was done before is in the log.
     """
     result = Sorted()
     if not link and planned and root_above(library, folder) is None:
@@ -203,7 +203,7 @@ def _make_folders(folder: bytes, log: SortLog) -> None:
         except FileExistsError:
             continue
         except OSError as error:
-            raise ClipError(f"{os.fsdecode(each)} cannot be made: {error.strerror or error}") from None
+            raise unwritable(os.fsdecode(each), error) from None
         log.note("done", number)
 
 

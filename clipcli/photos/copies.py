@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from clipcli.errors import ClipError, NoSpaceError, UsageError
+from clipcli.errors import NoSpaceError, UsageError, unwritable
 
 __all__ = ["Placed", "copy_to", "link_to", "numbered"]
 
@@ -34,7 +34,7 @@ def copy_to(paths: Sequence[bytes], folder: bytes, *, on_progress: Callable[[], 
 
     A file that is there with the same content under one of the names tried is not copied again. Makes the folder where
     there is none and something to put into it; `on_progress` is called for each path. Raises UsageError where it is no
-    folder, NoSpaceError, ClipError where it cannot be written.
+    folder, NoSpaceError, LibraryLockedError where it may not be written, ClipError where it cannot be.
     """
     return _place(paths, folder, _copy, _same_content, on_progress)
 
@@ -172,4 +172,4 @@ def _is_link_to(source: bytes, target: bytes) -> bool:
 def _unwritable(error: OSError, where: str) -> Exception:
     if NoSpaceError.is_meant_by(error):
         return NoSpaceError(f"no space left in {where}; what was put there before is whole")
-    return ClipError(f"{where} cannot be written: {error.strerror or error}")
+    return unwritable(where, error)

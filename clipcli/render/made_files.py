@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from clipcli.errors import ClipError, NoSpaceError, NotFoundError, UsageError
+from clipcli.errors import NoSpaceError, NotFoundError, UsageError, unwritable
 
 __all__ = ["MAKER", "check_replaceable", "new_file"]
 
@@ -43,7 +43,7 @@ def check_replaceable(path: Path) -> None:
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when the block has ended well, synced. Raises NotFoundError, NoSpaceError,
-    ClipError.
+    LibraryLockedError, ClipError.
     """
     temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     try:
@@ -57,6 +57,6 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         if NoSpaceError.is_meant_by(error):
             raise NoSpaceError(f"no space left for {path}") from error
-        raise ClipError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise unwritable(str(path), error) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -210,3 +210,12 @@ def test_a_read_only_library_is_searched_and_not_written(what: str, place: Place
     assert place.file.read_bytes() == content
     assert what == "file" or os.listdir(place.file.parent) == ["library.db"]
     assert rows(beside / "copy.db", "SELECT count(*) FROM embeddings") == [4]
+
+
+def test_a_backup_to_a_place_that_may_not_be_written_names_that_place(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: not mode & os.W_OK)  # typer asks as well: to read
+    result = run(place, ["library", "backup", str(tmp_path / "copy.db")])
+    assert result.exit_code == 5
+    assert result.stderr == f"clip: no backup can be written to {tmp_path / 'copy.db'} (Permission denied)\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import os
 import re
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipcli.errors import ClipError, ImageError, NotFoundError, UsageError
+from clipcli.errors import ClipError, ImageError, LibraryLockedError, NotFoundError, UsageError
 from clipcli.photos.thumbnails import encode, small_picture
 from clipcli.render import html_page
 from clipcli.render.gallery import Gallery, Section, Tile
@@ -208,14 +209,19 @@ def test_only_a_page_of_ours_is_replaced(tmp_path: Path) -> None:
     check_page(tmp_path / "empty.html")
 
 
-def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(errno.EIO, ClipError), (errno.EACCES, LibraryLockedError), (errno.EROFS, LibraryLockedError)],
+)
+def test_a_page_is_whole_or_not_there(number: int, raised: type[ClipError], tmp_path: Path) -> None:
     written(gallery([b"/a.jpg"]), [drawn((0, 0, 200), (8, 6))], tmp_path)
     before = (tmp_path / "page.html").read_bytes()
 
     def fails(picture: Image.Image, quality: int) -> bytes:
-        raise OSError("the disk went away")
+        raise OSError(number, "the disk went away")
 
-    with pytest.raises(ClipError, match="cannot be written: the disk went away"):
+    with pytest.raises(ClipError, match=r"page\.html cannot be written: the disk went away") as found:
         write_page(gallery([b"/a.jpg"]), [drawn((9, 9, 9), (8, 6))], tmp_path / "page.html", encode=fails)
+    assert type(found.value) is raised
     assert (tmp_path / "page.html").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html"]

@@ -82,7 +82,7 @@ def test_a_run_without_weights_yet_says_how_to_go_on(tmp_path: Path, pairs: Path
 def test_it_is_said_when_nothing_got_better(
     trained: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = "no epoch was as good on the pictures held out as the model it began with"
+    words = "on the pictures held out the model it has come to is not as good as the one it began with"
     for worse in (True, False):
         found = iter([{"x/top1": 0.5}, {"x/top1": 0.4 if worse else 0.6}])
         monkeypatch.setattr(loop.Fit, "validate", lambda self, found=found: next(found))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clipcli.errors import ClipError, NoSpaceError, UsageError
+from clipcli.errors import ClipError, LibraryLockedError, NoSpaceError, UsageError
 from clipcli.photos import copies
 from clipcli.photos.copies import Placed, copy_to, link_to
 
@@ -103,7 +103,9 @@ def test_no_folder(sources: list[bytes], tmp_path: Path) -> None:
             copy_to(sources, os.fsencode(tmp_path / name))
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, NoSpaceError), (errno.EACCES, ClipError)])
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, NoSpaceError), (errno.EACCES, LibraryLockedError), (errno.EIO, ClipError)]
+)
 def test_a_copy_that_fails_leaves_nothing(
     number: int, kind: type[ClipError], sources: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,10 +16,11 @@ import torch
 from trainer.allocation import keep_freed_memory
 
 def faults():
-    torch.ones(8_000_000)  # 32 MB
+    for _ in range(20):  # now and then the heap grows by some blocks before it takes freed ones again
+        torch.ones(10_000_000)  # 40 MB: more than glibc comes to keep by itself
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        torch.ones(8_000_000)
+        torch.ones(10_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 before = faults()
